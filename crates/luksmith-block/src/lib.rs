@@ -1,0 +1,30 @@
+//! Storage vocabulary of luksmith: the units, the borders between layers, and plain devices.
+//!
+//! Everything that luksmith reads or writes is a [`BlockDevice`]; layers that store a tag beside each
+//! block meet at [`TaggedDevice`].
+//!
+//! ```
+//! use luksmith_block::{ByteOffset, SectorNumber, SectorSize};
+//!
+//! let eighth = SectorNumber::new(8);
+//! assert_eq!(eighth.byte_offset()?, ByteOffset::new(4096));
+//! assert!(SectorSize::S4096.divides(4096));
+//! # Ok::<(), luksmith_block::Error>(())
+//! ```
+//!
+//! # Features
+//! `std` (default): file, memory and sparse devices, the range lock, and the `std::io` adapters.
+//! Without it the crate is `no_std` + `alloc` and holds the units, the traits and the errors.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+mod device;
+mod error;
+mod tagged;
+mod units;
+
+pub use device::{BlockDevice, Capabilities};
+pub use error::{Error, IoFailure, Operation};
+pub use tagged::{CheckTuple, TaggedDevice, TaggedShape};
+pub use units::{ByteLen, ByteOffset, SECTOR_BYTES, SectorCount, SectorNumber, SectorSize};

@@ -1,0 +1,3 @@
+//! The `luksmith` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What dm-integrity does: superblock, layout, tags, journal, bitmap.

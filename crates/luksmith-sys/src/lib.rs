@@ -1,0 +1,1 @@
+//! The few system calls luksmith needs that take unsafe code.

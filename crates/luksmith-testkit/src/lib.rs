@@ -1,0 +1,1 @@
+//! Crash and fault devices, models and golden images for luksmith's tests.
