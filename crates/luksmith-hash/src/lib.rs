@@ -1,0 +1,2 @@
+//! The hashes that LUKS headers and tags may name.
+#![no_std]
