@@ -50,6 +50,40 @@ pub trait BlockDevice: Send + Sync {
     /// [`Error::Io`]. After an error each sector of the range is old or new.
     fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error>;
 
+    /// Fills several buffers, one after the other, from one range that starts at `at`.
+    ///
+    /// Each buffer is whole sectors.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at). After an error the contents of all buffers are not data.
+    fn read_vectored_at(&self, at: ByteOffset, bufs: &mut [&mut [u8]]) -> Result<(), Error> {
+        self.check_range(at, total_len(bufs))?;
+        let mut position = at;
+        for buf in bufs {
+            self.read_at(position, buf)?;
+            // Cannot overflow: `check_range` saw that the whole range fits.
+            position = ByteOffset::new(position.get() + ByteLen::of(buf).get());
+        }
+        Ok(())
+    }
+
+    /// Writes several parts, one after the other, to one range that starts at `at`.
+    ///
+    /// Each part is whole sectors.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at), the whole range taken as one request.
+    fn write_vectored_at(&self, at: ByteOffset, parts: &[&[u8]]) -> Result<(), Error> {
+        self.check_range(at, total_len(parts))?;
+        let mut position = at;
+        for part in parts {
+            self.write_at(position, part)?;
+            // Cannot overflow: `check_range` saw that the whole range fits.
+            position = ByteOffset::new(position.get() + ByteLen::of(part).get());
+        }
+        Ok(())
+    }
+
     /// Makes every acknowledged write durable.
     ///
     /// # Errors
@@ -115,6 +149,14 @@ pub trait BlockDevice: Send + Sync {
     }
 }
 
+/// Gives the length of all parts together.
+///
+/// Saturates, which no device is large enough to accept.
+pub(crate) fn total_len<B: AsRef<[u8]>>(parts: &[B]) -> ByteLen {
+    let lens = parts.iter().map(|part| ByteLen::of(part.as_ref()).get());
+    ByteLen::new(lens.fold(0, u64::saturating_add))
+}
+
 /// Bytes of zeros that [`BlockDevice::write_zeroes`] writes at once.
 const ZERO_CHUNK: usize = 65536;
 
@@ -152,6 +194,16 @@ macro_rules! forward {
             }
             fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error> {
                 (**self).write_at(at, data)
+            }
+            fn read_vectored_at(
+                &self,
+                at: ByteOffset,
+                bufs: &mut [&mut [u8]],
+            ) -> Result<(), Error> {
+                (**self).read_vectored_at(at, bufs)
+            }
+            fn write_vectored_at(&self, at: ByteOffset, parts: &[&[u8]]) -> Result<(), Error> {
+                (**self).write_vectored_at(at, parts)
             }
             fn flush(&self) -> Result<(), Error> {
                 (**self).flush()

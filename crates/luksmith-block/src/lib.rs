@@ -19,12 +19,20 @@
 
 extern crate alloc;
 
+mod control;
 mod device;
 mod error;
+#[cfg(feature = "std")]
+mod mem;
 mod tagged;
 mod units;
+mod window;
 
+pub use control::{Control, Progress};
 pub use device::{BlockDevice, Capabilities};
 pub use error::{Error, IoFailure, Operation};
+#[cfg(feature = "std")]
+pub use mem::{MemDevice, SparseMemDevice};
 pub use tagged::{CheckTuple, TaggedDevice, TaggedShape};
 pub use units::{ByteLen, ByteOffset, SECTOR_BYTES, SectorCount, SectorNumber, SectorSize};
+pub use window::{ReadOnly, Window};
