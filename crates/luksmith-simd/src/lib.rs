@@ -1,4 +1,37 @@
-//! Hot loops of luksmith: AES-XTS, many-lane SHA-2 and HMAC, CRC32C over runs of sectors.
+//! Hot loops of luksmith: AES-XTS, many-lane SHA-2 and HMAC, CRC-32C over runs of sectors.
+//!
+//! Kernels take *runs* of sectors, because one call per sector costs up to half of the throughput.
+//! The instruction set is chosen once, when a key is made, and kept in the key; every set can also
+//! be chosen by hand, so that one process can compare them all.
+//!
+//! ```
+//! use luksmith_simd::{Run, XtsKey};
+//!
+//! let key = XtsKey::new(&[7; 64])?; // AES-256-XTS
+//! let run = Run { first: 0, step: 8, sector_bytes: 4096 };
+//! let mut data = vec![0; 16 * 4096];
+//! key.encrypt_in_place(run, &mut data)?;
+//! key.decrypt_in_place(run, &mut data)?;
+//! assert_eq!(data, vec![0; 16 * 4096]);
+//! # Ok::<(), luksmith_simd::Error>(())
+//! ```
+//!
+//! # Features
+//! * `std` (default): run-time detection on targets other than x86-64. Without it the crate needs
+//!   `alloc` alone.
+//!
+//! # Secrets
+//! Keys wipe themselves when dropped. Registers and the stack of a running kernel are not wiped.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
+
+mod arch;
+mod backend;
+mod buffers;
+mod error;
+mod xts;
+
+pub use backend::Backend;
+pub use error::Error;
+pub use xts::{Run, XtsKey};

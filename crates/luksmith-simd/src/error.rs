@@ -1,0 +1,57 @@
+//! What callers of the kernels can do wrong.
+
+use crate::Backend;
+
+/// A request that no kernel can serve. Nothing has been written when one is returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A key has a length that its cipher does not have.
+    #[error("{cipher} key has {bytes} bytes, expected {expected}")]
+    KeyLength {
+        /// The cipher, as its users call it.
+        cipher: &'static str,
+        /// The length given.
+        bytes: usize,
+        /// The lengths that exist, in words.
+        expected: &'static str,
+    },
+    /// A sector size that is no positive multiple of 16, or is too large for the mode.
+    #[error(
+        "sector of {bytes} bytes: a size must be a multiple of 16 from 16 to {max}; \
+         LUKS knows 512, 1024, 2048 and 4096"
+    )]
+    SectorBytes {
+        /// The size given.
+        bytes: usize,
+        /// The largest size that is accepted.
+        max: usize,
+    },
+    /// Data that is no whole number of sectors.
+    #[error("data of {bytes} bytes is no whole number of {sector_bytes}-byte sectors")]
+    PartialSector {
+        /// The length of the data.
+        bytes: usize,
+        /// The size of a sector.
+        sector_bytes: usize,
+    },
+    /// Two arguments that must have the same length, or lengths that belong together, do not.
+    #[error("{what} has {bytes} bytes, expected {expected} for this data")]
+    LengthMismatch {
+        /// The argument that does not fit.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The length that the data asks for.
+        expected: usize,
+    },
+    /// The backend was chosen by hand and this machine does not have it.
+    #[error(
+        "this machine lacks the instructions of backend {backend}; choose one of \
+         Backend::available()"
+    )]
+    BackendUnavailable {
+        /// The backend asked for.
+        backend: Backend,
+    },
+}
