@@ -3,10 +3,16 @@
 use luksmith_simd::{Backend, Run, XtsKey};
 
 fn hex(text: &str) -> Vec<u8> {
-    assert_eq!(text.len() % 2, 0, "hex text has whole bytes");
-    let digits = text.as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+    let digits: Vec<u32> = text
+        .chars()
+        .map(|digit| digit.to_digit(16).expect("a hex digit"))
+        .collect();
+    let bytes = digits.as_chunks::<2>();
+    assert!(bytes.1.is_empty(), "hex text has whole bytes");
+    bytes
+        .0
+        .iter()
+        .map(|[high, low]| u8::try_from(high * 16 + low).expect("one byte"))
         .collect()
 }
 
@@ -15,7 +21,7 @@ fn pattern(bytes: usize) -> Vec<u8> {
     (0..=250).cycle().take(bytes).collect()
 }
 
-/// First ciphertext bytes that the Linux kernel 7.2 wrote for the counting key, sector 0.
+/// First ciphertext bytes that the Linux kernel 7.2 wrote for the counting key, sector 8.
 #[test]
 fn ciphertext_starts_as_the_kernel_wrote_it() {
     let cases = [
@@ -28,7 +34,7 @@ fn ciphertext_starts_as_the_kernel_wrote_it() {
             let key: Vec<u8> = (0..key_bytes).collect();
             let key = XtsKey::with_backend(&key, backend).unwrap();
             let run = Run {
-                first: 0,
+                first: 8,
                 step: 1,
                 sector_bytes,
             };
