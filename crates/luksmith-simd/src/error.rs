@@ -54,4 +54,40 @@ pub enum Error {
         /// The backend asked for.
         backend: Backend,
     },
+    /// A prefix in front of the sectors that is longer than the kernels take.
+    #[error("prefix of {bytes} bytes in front of each sector, at most {max} are possible")]
+    PrefixBytes {
+        /// The length given.
+        bytes: usize,
+        /// The largest length that is accepted.
+        max: usize,
+    },
+    /// Tags cut to a length that the hash does not have.
+    #[error("tag of {bytes} bytes, expected 1 to {max} for this hash")]
+    TagBytes {
+        /// The length given.
+        bytes: usize,
+        /// The length of a full tag.
+        max: usize,
+    },
+    /// Sectors whose stored tags are not the tags of their data.
+    #[error("sector {first} of the run ({count} in all): tag does not match the data")]
+    TagMismatch {
+        /// Index of the first such sector in the call, from 0.
+        first: usize,
+        /// How many such sectors the call found.
+        count: usize,
+    },
+    /// A key derivation with no iteration at all.
+    #[error("key derivation with 0 iterations, at least 1 is needed")]
+    Iterations,
+    /// More output than the key derivation can make.
+    #[error("key derivation of {bytes} bytes, more than the standard allows")]
+    OutputBytes {
+        /// The length given.
+        bytes: usize,
+    },
+    /// The caller's callback ended the work.
+    #[error("cancelled by the caller")]
+    Cancelled,
 }

@@ -29,9 +29,19 @@ extern crate alloc;
 mod arch;
 mod backend;
 mod buffers;
+mod crc32c;
 mod error;
+mod fused;
+mod pbkdf2;
+mod sha2;
 mod xts;
 
 pub use backend::Backend;
+pub use crc32c::{crc32c, crc32c_append};
 pub use error::Error;
+pub use fused::{open, open_in_place, seal, seal_in_place};
+pub use pbkdf2::{
+    Pbkdf2Progress, pbkdf2_sha256, pbkdf2_sha256_with, pbkdf2_sha512, pbkdf2_sha512_with,
+};
+pub use sha2::{MAX_PREFIX_BYTES, TagHash, TagKey};
 pub use xts::{Run, XtsKey};

@@ -26,6 +26,14 @@ fn every_error() -> Vec<(&'static str, Error)> {
         Error::BackendUnavailable {
             backend: Backend::Vaes512,
         },
+        Error::PrefixBytes { bytes: 65, max: 64 },
+        Error::TagBytes { bytes: 33, max: 32 },
+        Error::TagMismatch { first: 7, count: 2 },
+        Error::Iterations,
+        Error::OutputBytes {
+            bytes: 137_438_953_441,
+        },
+        Error::Cancelled,
     ];
     errors
         .into_iter()
@@ -41,6 +49,12 @@ fn variant(error: &Error) -> &'static str {
         Error::PartialSector { .. } => "PartialSector",
         Error::LengthMismatch { .. } => "LengthMismatch",
         Error::BackendUnavailable { .. } => "BackendUnavailable",
+        Error::PrefixBytes { .. } => "PrefixBytes",
+        Error::TagBytes { .. } => "TagBytes",
+        Error::TagMismatch { .. } => "TagMismatch",
+        Error::Iterations => "Iterations",
+        Error::OutputBytes { .. } => "OutputBytes",
+        Error::Cancelled => "Cancelled",
         _ => panic!("a variant is missing from every_error: {error}"),
     }
 }
@@ -53,7 +67,8 @@ fn declared() -> Vec<String> {
         .expect("error.rs declares Error")
         .1;
     body.lines()
-        .filter_map(|line| line.strip_prefix("    ")?.strip_suffix(" {"))
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter_map(|line| line.strip_suffix(" {").or(line.strip_suffix(",")))
         .filter(|name| name.chars().all(char::is_alphanumeric))
         .map(str::to_owned)
         .collect()

@@ -1,0 +1,360 @@
+//! PBKDF2 with HMAC-SHA256 and HMAC-SHA512 (RFC 8018, section 5.2).
+//!
+//! Each output block is a chain of its own, so chains run side by side where the CPU gains by it.
+
+use crate::Error;
+use crate::sha2::{hmac_finish_256, hmac_finish_512, hmac_states_256, hmac_states_512, portable};
+use core::ops::ControlFlow;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Iterations between two calls of the caller's callback: a few milliseconds.
+const CHUNK: u32 = 1 << 15;
+
+/// What the caller is told, and asked, between chunks: iterations done of each output block, and
+/// how many there are in all.
+pub type Pbkdf2Progress<'a> = &'a mut dyn FnMut(u32, u32) -> ControlFlow<()>;
+
+/// Keyed states of the HMAC and the running chains.
+///
+/// `acc` of a chain is the xor of all its digests so far; `last` the newest digest.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Chain<W: Zeroize> {
+    pub(crate) last: [W; 8],
+    pub(crate) acc: [W; 8],
+}
+
+/// States of an HMAC after the inner and the outer key pad.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Pads<W: Zeroize> {
+    pub(crate) inner: [W; 8],
+    pub(crate) outer: [W; 8],
+}
+
+/// Chains of one call that advance together.
+const CHAINS: usize = 4;
+
+/// Fills `out` with PBKDF2-HMAC-SHA256 of `password` and `salt`.
+///
+/// # Errors
+/// [`Error::Iterations`] if `iterations` is 0; [`Error::OutputBytes`] if `out` is longer than the
+/// standard allows (2^32 - 1 blocks).
+///
+/// ```
+/// let mut key = [0; 4];
+/// luksmith_simd::pbkdf2_sha256(b"password", b"salt", 2, &mut key)?;
+/// assert_eq!(key, [0xae, 0x4d, 0x0c, 0x95]);
+/// # Ok::<(), luksmith_simd::Error>(())
+/// ```
+pub fn pbkdf2_sha256(
+    password: &[u8],
+    salt: &[u8],
+    iterations: u32,
+    out: &mut [u8],
+) -> Result<(), Error> {
+    pbkdf2_sha256_with(password, salt, iterations, out, &mut |_, _| {
+        ControlFlow::Continue(())
+    })
+}
+
+/// [`pbkdf2_sha256`] that asks `progress` every few milliseconds whether to go on.
+///
+/// # Errors
+/// As [`pbkdf2_sha256`], and [`Error::Cancelled`] if `progress` breaks; `out` is zero then.
+pub fn pbkdf2_sha256_with(
+    password: &[u8],
+    salt: &[u8],
+    iterations: u32,
+    out: &mut [u8],
+    progress: Pbkdf2Progress<'_>,
+) -> Result<(), Error> {
+    check(iterations, out.len(), 32)?;
+    let (inner, outer) = hmac_states_256(password);
+    let pads = Pads { inner, outer };
+    let start = |index: u32| {
+        let mut first = pads.inner;
+        hmac_finish_256(&mut first, &pads.outer, salt, &index.to_be_bytes());
+        Chain {
+            last: first,
+            acc: first,
+        }
+    };
+    let write = |chain: &Chain<u32>, out: &mut [u8]| {
+        let mut full = [0; 32];
+        portable::write_be_256(&chain.acc, &mut full);
+        out.copy_from_slice(&full[..out.len()]);
+        full.zeroize();
+    };
+    run(
+        iterations,
+        out,
+        32,
+        progress,
+        start,
+        |chains, n| advance_256(&pads, chains, n),
+        write,
+    )
+}
+
+/// Fills `out` with PBKDF2-HMAC-SHA512 of `password` and `salt`.
+///
+/// # Errors
+/// As [`pbkdf2_sha256`].
+pub fn pbkdf2_sha512(
+    password: &[u8],
+    salt: &[u8],
+    iterations: u32,
+    out: &mut [u8],
+) -> Result<(), Error> {
+    pbkdf2_sha512_with(password, salt, iterations, out, &mut |_, _| {
+        ControlFlow::Continue(())
+    })
+}
+
+/// [`pbkdf2_sha512`] that asks `progress` every few milliseconds whether to go on.
+///
+/// # Errors
+/// As [`pbkdf2_sha256_with`].
+pub fn pbkdf2_sha512_with(
+    password: &[u8],
+    salt: &[u8],
+    iterations: u32,
+    out: &mut [u8],
+    progress: Pbkdf2Progress<'_>,
+) -> Result<(), Error> {
+    check(iterations, out.len(), 64)?;
+    let (inner, outer) = hmac_states_512(password);
+    let pads = Pads { inner, outer };
+    let start = |index: u32| {
+        let mut first = pads.inner;
+        hmac_finish_512(&mut first, &pads.outer, salt, &index.to_be_bytes());
+        Chain {
+            last: first,
+            acc: first,
+        }
+    };
+    let write = |chain: &Chain<u64>, out: &mut [u8]| {
+        let mut full = [0; 64];
+        portable::write_be_512(&chain.acc, &mut full);
+        out.copy_from_slice(&full[..out.len()]);
+        full.zeroize();
+    };
+    run(
+        iterations,
+        out,
+        64,
+        progress,
+        start,
+        |chains, n| advance_512(&pads, chains, n),
+        write,
+    )
+}
+
+fn check(iterations: u32, bytes: usize, block: usize) -> Result<(), Error> {
+    if iterations == 0 {
+        return Err(Error::Iterations);
+    }
+    match u32::try_from(bytes.div_ceil(block)) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::OutputBytes { bytes }),
+    }
+}
+
+/// Runs the chains of all output blocks, a group at a time.
+///
+/// `start` makes the chain of a block from its number, from 1; `advance` iterates a group of them;
+/// `write` cuts a finished chain to what is left of the output.
+fn run<W: Zeroize>(
+    iterations: u32,
+    out: &mut [u8],
+    block: usize,
+    progress: Pbkdf2Progress<'_>,
+    start: impl Fn(u32) -> Chain<W>,
+    advance: impl Fn(&mut [Chain<W>], u32),
+    write: impl Fn(&Chain<W>, &mut [u8]),
+) -> Result<(), Error> {
+    let mut index = 0_u32;
+    for group_at in (0..out.len()).step_by(CHAINS * block) {
+        let group_end = out.len().min(group_at + CHAINS * block);
+        let used = (group_end - group_at).div_ceil(block);
+        // Chains past the end of the output only fill the array: never advanced, never written.
+        let mut chains: [Chain<W>; CHAINS] = core::array::from_fn(|_| {
+            index = index.wrapping_add(1);
+            start(index)
+        });
+        let mut done = 1;
+        while done < iterations {
+            if progress(done, iterations).is_break() {
+                out.zeroize();
+                return Err(Error::Cancelled);
+            }
+            let n = CHUNK.min(iterations - done);
+            advance(&mut chains[..used], n);
+            done += n;
+        }
+        for (chain, bytes) in chains
+            .iter()
+            .zip(out[group_at..group_end].chunks_mut(block))
+        {
+            write(chain, bytes);
+        }
+    }
+    Ok(())
+}
+
+/// Advances every chain by `n` iterations.
+fn advance_256(pads: &Pads<u32>, chains: &mut [Chain<u32>], n: u32) {
+    for chain in chains {
+        for _ in 0..n {
+            let mut block = portable::outer_block_256(&chain.last);
+            let mut state = pads.inner;
+            portable::compress_256(&mut state, &[block]);
+            block = portable::outer_block_256(&state);
+            chain.last = pads.outer;
+            portable::compress_256(&mut chain.last, &[block]);
+            for (acc, word) in chain.acc.iter_mut().zip(chain.last) {
+                *acc ^= word;
+            }
+        }
+    }
+}
+
+/// Advances every chain by `n` iterations.
+fn advance_512(pads: &Pads<u64>, chains: &mut [Chain<u64>], n: u32) {
+    for chain in chains {
+        for _ in 0..n {
+            let mut block = portable::outer_block_512(&chain.last);
+            let mut state = pads.inner;
+            portable::compress_512(&mut state, &[block]);
+            block = portable::outer_block_512(&state);
+            chain.last = pads.outer;
+            portable::compress_512(&mut chain.last, &[block]);
+            for (acc, word) in chain.acc.iter_mut().zip(chain.last) {
+                *acc ^= word;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    /// RFC 8018 in so many words, over the `hmac` crate.
+    fn by_definition_256(password: &[u8], salt: &[u8], iterations: u32, bytes: usize) -> Vec<u8> {
+        use hmac::{KeyInit, Mac};
+        let prf = |text: &[&[u8]]| -> [u8; 32] {
+            let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(password).expect("any length");
+            text.iter().for_each(|part| mac.update(part));
+            mac.finalize().into_bytes().into()
+        };
+        let mut out = Vec::new();
+        let mut index = 1_u32;
+        while out.len() < bytes {
+            let mut u = prf(&[salt, &index.to_be_bytes()]);
+            let mut acc = u;
+            for _ in 1..iterations {
+                u = prf(&[&u]);
+                acc.iter_mut().zip(u).for_each(|(a, b)| *a ^= b);
+            }
+            out.extend_from_slice(&acc);
+            index += 1;
+        }
+        out.truncate(bytes);
+        out
+    }
+
+    /// The same for SHA-512.
+    fn by_definition_512(password: &[u8], salt: &[u8], iterations: u32, bytes: usize) -> Vec<u8> {
+        use hmac::{KeyInit, Mac};
+        let prf = |text: &[&[u8]]| -> [u8; 64] {
+            let mut mac = hmac::Hmac::<sha2::Sha512>::new_from_slice(password).expect("any length");
+            text.iter().for_each(|part| mac.update(part));
+            mac.finalize().into_bytes().into()
+        };
+        let mut out = Vec::new();
+        let mut index = 1_u32;
+        while out.len() < bytes {
+            let mut u = prf(&[salt, &index.to_be_bytes()]);
+            let mut acc = u;
+            for _ in 1..iterations {
+                u = prf(&[&u]);
+                acc.iter_mut().zip(u).for_each(|(a, b)| *a ^= b);
+            }
+            out.extend_from_slice(&acc);
+            index += 1;
+        }
+        out.truncate(bytes);
+        out
+    }
+
+    #[test]
+    fn both_hashes_match_the_definition_for_every_output_length() {
+        let password = [0x5a; 150];
+        for bytes in 0..=300 {
+            let mut out = vec![0; bytes];
+            let salt = &password[..bytes % 140];
+            let password = &password[..bytes % 150];
+            pbkdf2_sha256(password, salt, 3, &mut out).expect("3 iterations");
+            assert_eq!(
+                out,
+                by_definition_256(password, salt, 3, bytes),
+                "sha256 {bytes}"
+            );
+            pbkdf2_sha512(password, salt, 3, &mut out).expect("3 iterations");
+            assert_eq!(
+                out,
+                by_definition_512(password, salt, 3, bytes),
+                "sha512 {bytes}"
+            );
+        }
+    }
+
+    #[test]
+    fn iteration_counts_around_a_chunk_match_the_definition() {
+        for iterations in [1, 2, CHUNK, CHUNK + 1, CHUNK + 2] {
+            let mut out = [0; 96];
+            pbkdf2_sha256(b"pass", b"salt", iterations, &mut out).expect("not 0");
+            assert_eq!(
+                out.to_vec(),
+                by_definition_256(b"pass", b"salt", iterations, 96)
+            );
+            pbkdf2_sha512(b"pass", b"salt", iterations, &mut out).expect("not 0");
+            assert_eq!(
+                out.to_vec(),
+                by_definition_512(b"pass", b"salt", iterations, 96)
+            );
+        }
+    }
+
+    #[test]
+    fn no_iterations_are_refused() {
+        assert_eq!(
+            pbkdf2_sha256(b"", b"", 0, &mut [0; 1]),
+            Err(Error::Iterations)
+        );
+        assert_eq!(
+            pbkdf2_sha512(b"", b"", 0, &mut [0; 1]),
+            Err(Error::Iterations)
+        );
+    }
+
+    #[test]
+    fn a_cancelled_derivation_leaves_zeroes() {
+        let mut calls = Vec::new();
+        let mut out = [1; 64];
+        let total = 3 * CHUNK;
+        let result = pbkdf2_sha256_with(b"p", b"s", total, &mut out, &mut |done, all| {
+            calls.push((done, all));
+            if calls.len() == 2 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        assert_eq!(result, Err(Error::Cancelled));
+        assert_eq!(out, [0; 64]);
+        assert_eq!(calls, [(1, total), (1 + CHUNK, total)]);
+    }
+}

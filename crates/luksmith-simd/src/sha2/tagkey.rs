@@ -1,0 +1,422 @@
+//! The public key object: a hash or HMAC with its keyed states, ready for runs of sectors.
+
+use super::MAX_PREFIX_BYTES;
+use super::layout::Layout;
+use super::portable;
+use super::{SHA256_INIT, SHA512_INIT};
+use crate::Error;
+use core::fmt;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Which function makes the tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TagHash {
+    /// SHA-256 without a key (FIPS 180-4).
+    Sha256,
+    /// SHA-512 without a key (FIPS 180-4).
+    Sha512,
+    /// HMAC with SHA-256 (RFC 2104).
+    HmacSha256,
+    /// HMAC with SHA-512 (RFC 2104).
+    HmacSha512,
+}
+
+impl TagHash {
+    /// Length of a full tag: 32 or 64 bytes.
+    pub const fn tag_bytes(self) -> usize {
+        match self {
+            Self::Sha256 | Self::HmacSha256 => 32,
+            Self::Sha512 | Self::HmacSha512 => 64,
+        }
+    }
+}
+
+/// State before the first message block, and for HMAC the state before the outer block.
+#[derive(Zeroize, ZeroizeOnDrop)]
+enum States {
+    Bits256 {
+        inner: [u32; 8],
+        outer: Option<[u32; 8]>,
+    },
+    Bits512 {
+        inner: [u64; 8],
+        outer: Option<[u64; 8]>,
+    },
+}
+
+/// A tag function with its key, expanded once and used for any number of sectors.
+///
+/// The message of sector `i` is its prefix, `prefix_bytes` (0..=64) taken from position
+/// `i * prefix_bytes` of `prefixes`, followed by its `sector_bytes` of data.
+///
+/// ```
+/// use luksmith_simd::TagKey;
+///
+/// let key = TagKey::hmac_sha256(b"a key of any length");
+/// let data = [7_u8; 4 * 512];
+/// let numbers: Vec<u8> = (0..4_u64).flat_map(u64::to_le_bytes).collect();
+/// let mut tags = [0; 4 * 32];
+/// key.tags(&numbers, 8, 512, &data, &mut tags)?;
+/// key.verify(&numbers, 8, 512, &data, &tags, 32)?;
+/// # Ok::<(), luksmith_simd::Error>(())
+/// ```
+#[derive(ZeroizeOnDrop)]
+pub struct TagKey {
+    #[zeroize(skip)]
+    hash: TagHash,
+    states: States,
+}
+
+impl fmt::Debug for TagKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TagKey({:?})", self.hash)
+    }
+}
+
+impl TagKey {
+    /// HMAC-SHA256 under `key`, which may have any length (RFC 2104 hashes keys above 64 bytes).
+    pub fn hmac_sha256(key: &[u8]) -> Self {
+        let (inner, outer) = hmac_states_256(key);
+        let states = States::Bits256 {
+            inner,
+            outer: Some(outer),
+        };
+        Self {
+            hash: TagHash::HmacSha256,
+            states,
+        }
+    }
+
+    /// HMAC-SHA512 under `key`, which may have any length (RFC 2104 hashes keys above 128 bytes).
+    pub fn hmac_sha512(key: &[u8]) -> Self {
+        let (inner, outer) = hmac_states_512(key);
+        let states = States::Bits512 {
+            inner,
+            outer: Some(outer),
+        };
+        Self {
+            hash: TagHash::HmacSha512,
+            states,
+        }
+    }
+
+    /// Plain SHA-256: finds accidents, not attackers.
+    pub fn sha256() -> Self {
+        let states = States::Bits256 {
+            inner: SHA256_INIT,
+            outer: None,
+        };
+        Self {
+            hash: TagHash::Sha256,
+            states,
+        }
+    }
+
+    /// Plain SHA-512: finds accidents, not attackers.
+    pub fn sha512() -> Self {
+        let states = States::Bits512 {
+            inner: SHA512_INIT,
+            outer: None,
+        };
+        Self {
+            hash: TagHash::Sha512,
+            states,
+        }
+    }
+
+    /// The function of this key.
+    pub fn hash(&self) -> TagHash {
+        self.hash
+    }
+
+    /// Length of a full tag: 32 or 64 bytes.
+    pub fn tag_bytes(&self) -> usize {
+        self.hash.tag_bytes()
+    }
+
+    /// Writes the full tags of all sectors of `data` to `out`, back to back.
+    ///
+    /// `data` holds whole sectors of `sector_bytes`; `prefixes` holds `prefix_bytes` for each of
+    /// them; `out` has [`tag_bytes`](Self::tag_bytes) for each.
+    ///
+    /// # Errors
+    /// [`Error::PrefixBytes`], [`Error::PartialSector`] or [`Error::LengthMismatch`] if the
+    /// lengths do not fit together as said above; nothing has been written then.
+    pub fn tags(
+        &self,
+        prefixes: &[u8],
+        prefix_bytes: usize,
+        sector_bytes: usize,
+        data: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let sectors = check_shape(prefixes, prefix_bytes, sector_bytes, data)?;
+        check_length("tag buffer", out.len(), sectors, self.tag_bytes())?;
+        self.tags_checked(prefixes, prefix_bytes, sector_bytes, data, out);
+        Ok(())
+    }
+
+    /// [`tags`](Self::tags) for lengths that fit together.
+    pub(crate) fn tags_checked(
+        &self,
+        prefixes: &[u8],
+        prefix_bytes: usize,
+        sector_bytes: usize,
+        data: &[u8],
+        out: &mut [u8],
+    ) {
+        match &self.states {
+            States::Bits256 { inner, outer } => {
+                let keyed_bytes = if outer.is_some() { 64 } else { 0 };
+                let layout = Layout::new(keyed_bytes, prefix_bytes, sector_bytes);
+                portable::tags_256(inner, outer.as_ref(), &layout, prefixes, data, out);
+            }
+            States::Bits512 { inner, outer } => {
+                let keyed_bytes = if outer.is_some() { 128 } else { 0 };
+                let layout = Layout::new(keyed_bytes, prefix_bytes, sector_bytes);
+                portable::tags_512(inner, outer.as_ref(), &layout, prefixes, data, out);
+            }
+        }
+    }
+
+    /// Compares the tags of all sectors of `data` with `expected`, in time that does not depend
+    /// on where or whether they differ.
+    ///
+    /// Shapes are those of [`tags`](Self::tags); `expected` holds the first `expected_bytes` of
+    /// each tag (1 to [`tag_bytes`](Self::tag_bytes)), back to back.
+    ///
+    /// # Errors
+    /// [`Error::TagMismatch`] with the first sector that differs and the count of all that do;
+    /// [`Error::TagBytes`] and the errors of [`tags`](Self::tags) for lengths that do not fit.
+    pub fn verify(
+        &self,
+        prefixes: &[u8],
+        prefix_bytes: usize,
+        sector_bytes: usize,
+        data: &[u8],
+        expected: &[u8],
+        expected_bytes: usize,
+    ) -> Result<(), Error> {
+        let sectors = check_shape(prefixes, prefix_bytes, sector_bytes, data)?;
+        let tag_bytes = self.tag_bytes();
+        if !(1..=tag_bytes).contains(&expected_bytes) {
+            return Err(Error::TagBytes {
+                bytes: expected_bytes,
+                max: tag_bytes,
+            });
+        }
+        check_length("expected tags", expected.len(), sectors, expected_bytes)?;
+        let mut differing = Differing::default();
+        let mut computed = [0; BATCH * 64];
+        for start in (0..sectors).step_by(BATCH) {
+            let n = BATCH.min(sectors - start);
+            let computed = &mut computed[..n * tag_bytes];
+            self.tags_checked(
+                &prefixes[start * prefix_bytes..(start + n) * prefix_bytes],
+                prefix_bytes,
+                sector_bytes,
+                &data[start * sector_bytes..(start + n) * sector_bytes],
+                computed,
+            );
+            let expected = &expected[start * expected_bytes..(start + n) * expected_bytes];
+            differing.compare(start, computed, tag_bytes, expected, expected_bytes);
+        }
+        // Tags of data that an attacker chose are what he must not learn.
+        computed.zeroize();
+        differing.into_result()
+    }
+}
+
+/// Sectors that one pass takes: one per lane of the widest kernel.
+pub(crate) const BATCH: usize = 16;
+
+/// Collects which sectors differ; positions are public once all sectors have been compared.
+#[derive(Default)]
+pub(crate) struct Differing {
+    first: usize,
+    count: usize,
+}
+
+impl Differing {
+    /// Compares the first `expected_bytes` of each computed tag; `start` is the first's index.
+    pub(crate) fn compare(
+        &mut self,
+        start: usize,
+        computed: &[u8],
+        tag_bytes: usize,
+        expected: &[u8],
+        expected_bytes: usize,
+    ) {
+        for (i, (have, want)) in computed
+            .chunks_exact(tag_bytes)
+            .zip(expected.chunks_exact(expected_bytes))
+            .enumerate()
+        {
+            let same = bool::from(have[..expected_bytes].ct_eq(want));
+            if !same && self.count == 0 {
+                self.first = start + i;
+            }
+            self.count += usize::from(!same);
+        }
+    }
+
+    /// Whether no difference was found so far.
+    pub(crate) fn none(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The verdict over everything compared.
+    pub(crate) fn into_result(self) -> Result<(), Error> {
+        match self.count {
+            0 => Ok(()),
+            count => Err(Error::TagMismatch {
+                first: self.first,
+                count,
+            }),
+        }
+    }
+}
+
+/// Number of sectors in `data`, once prefixes and data fit together.
+pub(crate) fn check_shape(
+    prefixes: &[u8],
+    prefix_bytes: usize,
+    sector_bytes: usize,
+    data: &[u8],
+) -> Result<usize, Error> {
+    if prefix_bytes > MAX_PREFIX_BYTES {
+        return Err(Error::PrefixBytes {
+            bytes: prefix_bytes,
+            max: MAX_PREFIX_BYTES,
+        });
+    }
+    if sector_bytes == 0 || !data.len().is_multiple_of(sector_bytes) {
+        return Err(Error::PartialSector {
+            bytes: data.len(),
+            sector_bytes,
+        });
+    }
+    let sectors = data.len() / sector_bytes;
+    check_length("prefixes", prefixes.len(), sectors, prefix_bytes)?;
+    Ok(sectors)
+}
+
+/// Refuses `what` unless it has `each` bytes for every sector.
+pub(crate) fn check_length(
+    what: &'static str,
+    bytes: usize,
+    sectors: usize,
+    each: usize,
+) -> Result<(), Error> {
+    let expected = sectors.saturating_mul(each);
+    if bytes == expected {
+        Ok(())
+    } else {
+        Err(Error::LengthMismatch {
+            what,
+            bytes,
+            expected,
+        })
+    }
+}
+
+/// The states of HMAC-SHA256 after the inner and the outer key pad.
+pub(crate) fn hmac_states_256(key: &[u8]) -> ([u32; 8], [u32; 8]) {
+    let mut pad = [0_u8; 64];
+    if key.len() > pad.len() {
+        let mut state = SHA256_INIT;
+        hash_long_256(&mut state, key);
+        portable::write_be_256(&state, &mut pad[..32]);
+        state.zeroize();
+    } else {
+        pad[..key.len()].copy_from_slice(key);
+    }
+    let (mut inner, mut outer) = (SHA256_INIT, SHA256_INIT);
+    pad.iter_mut().for_each(|byte| *byte ^= 0x36);
+    portable::compress_256(&mut inner, &[pad]);
+    pad.iter_mut().for_each(|byte| *byte ^= 0x36 ^ 0x5c);
+    portable::compress_256(&mut outer, &[pad]);
+    pad.zeroize();
+    (inner, outer)
+}
+
+/// The states of HMAC-SHA512 after the inner and the outer key pad.
+pub(crate) fn hmac_states_512(key: &[u8]) -> ([u64; 8], [u64; 8]) {
+    let mut pad = [0_u8; 128];
+    if key.len() > pad.len() {
+        let mut state = SHA512_INIT;
+        hash_long_512(&mut state, key);
+        portable::write_be_512(&state, &mut pad[..64]);
+        state.zeroize();
+    } else {
+        pad[..key.len()].copy_from_slice(key);
+    }
+    let (mut inner, mut outer) = (SHA512_INIT, SHA512_INIT);
+    pad.iter_mut().for_each(|byte| *byte ^= 0x36);
+    portable::compress_512(&mut inner, &[pad]);
+    pad.iter_mut().for_each(|byte| *byte ^= 0x36 ^ 0x5c);
+    portable::compress_512(&mut outer, &[pad]);
+    pad.zeroize();
+    (inner, outer)
+}
+
+/// Hashes a key that is longer than a block.
+fn hash_long_256(state: &mut [u32; 8], key: &[u8]) {
+    let layout = Layout::new(0, 0, key.len());
+    portable::compress_256(state, layout.body(key).as_chunks().0);
+    let mut tail = [[0; 64]; 2];
+    portable::compress_256(state, layout.fill_tail(&[], key, &mut tail));
+    tail.zeroize();
+}
+
+/// Hashes a key that is longer than a block.
+fn hash_long_512(state: &mut [u64; 8], key: &[u8]) {
+    let layout = Layout::new(0, 0, key.len());
+    portable::compress_512(state, layout.body(key).as_chunks().0);
+    let mut tail = [[0; 128]; 2];
+    portable::compress_512(state, layout.fill_tail(&[], key, &mut tail));
+    tail.zeroize();
+}
+
+/// Finishes an HMAC-SHA256 over `first || second`, where `state` is the one after the inner pad;
+/// `state` becomes the digest.
+pub(crate) fn hmac_finish_256(state: &mut [u32; 8], outer: &[u32; 8], first: &[u8], second: &[u8]) {
+    let mut buffer = [0_u8; 64];
+    let mut filled = 0;
+    for byte in first.iter().chain(second) {
+        buffer[filled] = *byte;
+        filled += 1;
+        if filled == 64 {
+            portable::compress_256(state, &[buffer]);
+            filled = 0;
+        }
+    }
+    let layout = Layout::new(64 + first.len() + second.len() - filled, 0, filled);
+    let mut tail = [[0; 64]; 2];
+    portable::compress_256(state, layout.fill_tail(&[], &buffer[..filled], &mut tail));
+    let block = portable::outer_block_256(state);
+    *state = *outer;
+    portable::compress_256(state, &[block]);
+}
+
+/// [`hmac_finish_256`] for SHA-512.
+pub(crate) fn hmac_finish_512(state: &mut [u64; 8], outer: &[u64; 8], first: &[u8], second: &[u8]) {
+    let mut buffer = [0_u8; 128];
+    let mut filled = 0;
+    for byte in first.iter().chain(second) {
+        buffer[filled] = *byte;
+        filled += 1;
+        if filled == 128 {
+            portable::compress_512(state, &[buffer]);
+            filled = 0;
+        }
+    }
+    let layout = Layout::new(128 + first.len() + second.len() - filled, 0, filled);
+    let mut tail = [[0; 128]; 2];
+    portable::compress_512(state, layout.fill_tail(&[], &buffer[..filled], &mut tail));
+    let block = portable::outer_block_512(state);
+    *state = *outer;
+    portable::compress_512(state, &[block]);
+}
