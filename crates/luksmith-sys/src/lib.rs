@@ -1,1 +1,19 @@
-//! The few system calls luksmith needs that take unsafe code.
+//! The few system calls that luksmith needs and the standard library does not have.
+//!
+//! Memory for secrets ([`LockedBytes`]) and for Argon2 ([`Arena`]), and what files and block devices
+//! can do beyond `std::fs` ([`file`]). Everything is best effort where the system lacks it, and says so.
+//!
+//! ```
+//! use luksmith_sys::LockedBytes;
+//!
+//! let mut key = LockedBytes::new(64)?;
+//! key.fill(7);
+//! assert_eq!(format!("{key:?}"), "LockedBytes(64 bytes)");
+//! // The bytes are wiped when `key` goes.
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+pub mod file;
+mod memory;
+
+pub use memory::{Arena, LockedBytes, MemoryProtection};
