@@ -1,3 +1,47 @@
-//! The project's own tools.
+//! The project's own tools, so that nothing else is installed: `cargo xtask help`.
 
-fn main() {}
+mod ci;
+mod command;
+mod failure;
+mod oracle;
+
+use std::process::ExitCode;
+
+use failure::{Failure, Result};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  ci [STEP...]     the gate: every step, or those named; --list names them
+  oracle           prepares a kernel and a userland for interop tests; --suite NAME, --force
+  fuzz [TARGET...] builds the fuzz targets and runs each; --seconds N for all together (60)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", arguments),
+    };
+    match command {
+        "ci" => ci::run(rest),
+        "oracle" => oracle::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(Failure::new(format!(
+            "there is no command {other}; `cargo xtask help` lists them"
+        ))),
+    }
+}

@@ -9,8 +9,13 @@
 
 mod crash;
 mod image;
+pub mod interop;
+pub mod oracle;
 mod prng;
+mod problem;
 
 pub use crash::{CrashDevice, CrashOptions, CrashPoint, Event, Fates, Recording};
 pub use image::{Image, PIECE_BYTES, Piece};
+pub use oracle::Oracle;
 pub use prng::Prng;
+pub use problem::Problem;

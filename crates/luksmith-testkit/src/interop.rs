@@ -1,0 +1,46 @@
+//! What tests do when a program that they compare with is missing.
+
+use std::{env, path::PathBuf};
+
+use crate::Oracle;
+
+/// Tells whether a missing program is a failure: `LUKSMITH_REQUIRE` has the word `interop`.
+#[must_use]
+pub fn is_required() -> bool {
+    let words = env::var("LUKSMITH_REQUIRE").unwrap_or_default();
+    words.split(',').any(|word| word.trim() == "interop")
+}
+
+/// Gives the oracle, or prints that the test is skipped.
+///
+/// # Panics
+/// If it is missing and [required](is_required).
+#[must_use]
+pub fn oracle() -> Option<Oracle> {
+    let found = Oracle::find();
+    if found.is_none() {
+        missing("no oracle; `cargo xtask oracle` prepares one");
+    }
+    found
+}
+
+/// Gives the path of a program on this machine, or prints that the test is skipped.
+///
+/// # Panics
+/// If it is missing and [required](is_required).
+#[must_use]
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file());
+    if found.is_none() {
+        missing(&format!("no program {name} on this machine"));
+    }
+    found
+}
+
+fn missing(what: &str) {
+    assert!(!is_required(), "LUKSMITH_REQUIRE=interop, but {what}");
+    println!("skipped: {what}");
+}

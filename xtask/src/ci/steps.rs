@@ -1,0 +1,228 @@
+//! The steps of the gate, cheapest first.
+
+use std::process::Command;
+
+use super::{Step, Uncovered};
+use crate::{
+    Failure, Result,
+    command::{cargo, has_program, output, root, run},
+    oracle,
+};
+
+/// Crates that build without `std`.
+const CORE: [&str; 6] = [
+    "luksmith-block",
+    "luksmith-hash",
+    "luksmith-simd",
+    "luksmith-header",
+    "luksmith-crypt",
+    "luksmith-keyslot",
+];
+
+/// Crates whose tests also run under other instruction sets. `luksmith-keyslot` derives keys, which
+/// takes minutes under emulation; its arithmetic is that of the crates here.
+const EMULATED: [&str; 5] = [
+    "luksmith-block",
+    "luksmith-hash",
+    "luksmith-simd",
+    "luksmith-header",
+    "luksmith-crypt",
+];
+
+macro_rules! steps {
+    ($($name:ident, $about:literal;)+) => {
+        &[$(Step { name: stringify!($name), about: $about, run: $name }),+]
+    };
+}
+
+/// Every step, in the order in which they run.
+pub(super) const ALL: &[Step] = steps![
+    fmt, "formatting";
+    clippy, "lints, no warnings";
+    docs, "rustdoc, no warnings";
+    tests, "the README's test command";
+    release, "the hot loops and the integrity engine, optimised";
+    minimal, "core crates without std, for bare metal";
+    software_aes, "the crates that use AES, with its software backend";
+    cross, "Windows and macOS, type-checked";
+    musl, "a static binary for Linux, built and run";
+    emulated, "core crates on 64-bit Arm and on a big-endian machine, under QEMU";
+    corpus, "every fuzz input ever kept";
+    benches, "each bench once";
+    interop, "cryptsetup, qemu-img and a Linux kernel";
+];
+
+fn fmt(_: &mut Uncovered) -> Result<()> {
+    run(&mut cargo(["fmt", "--all", "--check"]))
+}
+
+fn clippy(_: &mut Uncovered) -> Result<()> {
+    run(&mut cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn docs(_: &mut Uncovered) -> Result<()> {
+    run(cargo(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn tests(_: &mut Uncovered) -> Result<()> {
+    run(&mut cargo(["test", "--workspace"]))
+}
+
+fn release(_: &mut Uncovered) -> Result<()> {
+    run(&mut cargo([
+        "test",
+        "--release",
+        "-p",
+        "luksmith-simd",
+        "-p",
+        "luksmith-integrity",
+    ]))
+}
+
+/// Adds `-p CRATE` for each crate.
+fn packages(command: &mut Command, names: &[&str]) {
+    for name in names {
+        command.args(["-p", name]);
+    }
+}
+
+fn minimal(uncovered: &mut Uncovered) -> Result<()> {
+    // The sha1 and sha2 crates pick instructions at run time, which needs std on this target.
+    let soft = "--cfg sha1_backend=\"soft\" --cfg sha2_backend=\"soft\"";
+    let bare = [
+        ("x86_64-unknown-none", soft),
+        ("aarch64-unknown-none", ""),
+        ("thumbv7em-none-eabi", ""),
+    ];
+    for (target, flags) in bare {
+        if !has_target(target)? {
+            uncovered.missing_program(&format!("no std for {target}"))?;
+            continue;
+        }
+        let mut command = cargo(["build", "--no-default-features", "--target", target]);
+        packages(&mut command, &CORE);
+        run(command.env("RUSTFLAGS", flags))?;
+    }
+    let mut command = cargo(["test", "--no-default-features", "--lib"]);
+    packages(&mut command, &CORE);
+    run(&mut command)
+}
+
+fn software_aes(_: &mut Uncovered) -> Result<()> {
+    let mut command = cargo(["test", "--target-dir", "target/software-aes"]);
+    packages(&mut command, &["luksmith-simd", "luksmith-crypt"]);
+    run(command.env("RUSTFLAGS", "--cfg aes_backend=\"soft\""))
+}
+
+fn cross(uncovered: &mut Uncovered) -> Result<()> {
+    for target in ["x86_64-pc-windows-gnu", "aarch64-apple-darwin"] {
+        if has_target(target)? {
+            run(&mut cargo([
+                "check",
+                "-p",
+                "luksmith-cli",
+                "--target",
+                target,
+            ]))?;
+        } else {
+            uncovered.missing_program(&format!("no std for {target}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn musl(uncovered: &mut Uncovered) -> Result<()> {
+    let target = "x86_64-unknown-linux-musl";
+    if !has_target(target)? {
+        return uncovered.missing_program(&format!("no std for {target}"));
+    }
+    run(&mut cargo([
+        "build",
+        "-p",
+        "luksmith-cli",
+        "--target",
+        target,
+    ]))?;
+    let binary = root().join(format!("target/{target}/debug/luksmith"));
+    let bytes = std::fs::read(&binary).map_err(|error| Failure::at(&binary, &error))?;
+    // A dynamically linked program names its loader; a static one has no such name in it.
+    if bytes.windows(7).any(|window| window == b"/ld-mus") {
+        return Err(Failure::new(format!("{} is not static", binary.display())));
+    }
+    run(Command::new(&binary).arg("--version"))?;
+    run(Command::new(&binary).arg("quickstart"))
+}
+
+fn emulated(uncovered: &mut Uncovered) -> Result<()> {
+    let machines = [
+        (
+            "aarch64-unknown-linux-gnu",
+            "aarch64-linux-gnu",
+            "qemu-aarch64",
+        ),
+        ("s390x-unknown-linux-gnu", "s390x-linux-gnu", "qemu-s390x"),
+    ];
+    for (target, triple, emulator) in machines {
+        let linker = format!("{triple}-gcc");
+        if !has_target(target)? || !has_program(&linker) || !has_program(emulator) {
+            uncovered.missing_program(&format!("{target} needs its std, {linker}, {emulator}"))?;
+            continue;
+        }
+        let upper = target.to_uppercase().replace('-', "_");
+        let mut command = cargo(["test", "--lib", "--tests", "--target", target]);
+        packages(&mut command, &EMULATED);
+        run(command
+            .env(format!("CARGO_TARGET_{upper}_LINKER"), linker)
+            .env(
+                format!("CARGO_TARGET_{upper}_RUNNER"),
+                format!("{emulator} -L /usr/{triple}"),
+            )
+            // Enough to see a wrong byte order; the full number runs natively.
+            .env("PROPTEST_CASES", "16"))?;
+    }
+    uncovered.note("speed and instructions of a real Arm CPU: its tests run under emulation");
+    Ok(())
+}
+
+fn corpus(_: &mut Uncovered) -> Result<()> {
+    run(&mut cargo([
+        "test",
+        "-p",
+        "luksmith-testkit",
+        "--test",
+        "corpus",
+    ]))
+}
+
+fn benches(_: &mut Uncovered) -> Result<()> {
+    // In the test profile, so that nothing is compiled twice: a bench checks its result once.
+    run(&mut cargo(["test", "--workspace", "--benches"]))
+}
+
+fn interop(uncovered: &mut Uncovered) -> Result<()> {
+    for program in ["qemu-system-x86_64", "qemu-img", "apt-get", "dpkg-deb"] {
+        if !has_program(program) {
+            return uncovered.missing_program(&format!("no {program}, so no interop tests"));
+        }
+    }
+    oracle::run(&[])?;
+    run(cargo(["test", "-p", "luksmith", "--test", "interop_*"]).env("LUKSMITH_REQUIRE", "interop"))
+}
+
+/// Tells whether rustc has the standard library of `target`.
+fn has_target(target: &str) -> Result<bool> {
+    let folder = output(
+        Command::new("rustc")
+            .args(["--print", "target-libdir", "--target", target])
+            .current_dir(root()),
+    )?;
+    Ok(std::path::Path::new(folder.trim()).is_dir())
+}
