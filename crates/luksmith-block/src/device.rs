@@ -87,7 +87,8 @@ pub trait BlockDevice: Send + Sync {
     /// Makes every acknowledged write durable.
     ///
     /// # Errors
-    /// [`Error::Io`], after which writes fail with [`Error::FailStop`] until the device is reopened.
+    /// [`Error::Io`] or [`Error::System`], after which writes fail with [`Error::FailStop`] until the
+    /// device is reopened.
     fn flush(&self) -> Result<(), Error>;
 
     /// Writes `data` and makes it durable.

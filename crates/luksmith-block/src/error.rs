@@ -103,6 +103,23 @@ pub enum Error {
         /// What the system said.
         failure: IoFailure,
     },
+    /// The system refused something that has no place on the device.
+    #[error("{operation} failed: {failure}")]
+    System {
+        /// What was being done.
+        operation: Operation,
+        /// What the system said.
+        failure: IoFailure,
+    },
+    /// The path leads to something without addressable bytes.
+    #[error("{found} cannot hold a volume; give a regular file or a block device")]
+    NotStorage {
+        /// What the path leads to.
+        found: &'static str,
+    },
+    /// The system does not tell how large the device is.
+    #[error("this system does not tell the size of this device; give it with FileOptions::size")]
+    SizeUnknown,
     /// The request reaches past the end of the device.
     #[error("{len} bytes at byte {at} reach past the end of the device, which has {size} bytes")]
     PastEnd {
@@ -185,8 +202,38 @@ impl Error {
     #[must_use]
     pub const fn raw_os_error(&self) -> Option<i32> {
         match self {
-            Self::Io { failure, .. } => failure.raw_os_error(),
+            Self::Io { failure, .. } | Self::System { failure, .. } => failure.raw_os_error(),
             _ => None,
         }
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<Error> for std::io::Error {
+    /// Keeps the error as the source, under the nearest kind.
+    fn from(error: Error) -> Self {
+        use std::io::ErrorKind;
+
+        let kind = match error {
+            Error::Io { failure, .. } | Error::System { failure, .. } => match failure {
+                IoFailure::Os(code) => Self::from_raw_os_error(code).kind(),
+                IoFailure::UnexpectedEnd => ErrorKind::UnexpectedEof,
+                IoFailure::WroteNothing => ErrorKind::WriteZero,
+                IoFailure::Other => ErrorKind::Other,
+            },
+            Error::PastEnd { .. } => ErrorKind::UnexpectedEof,
+            Error::Misaligned { .. } | Error::Overflow { .. } | Error::Length { .. } => {
+                ErrorKind::InvalidInput
+            }
+            Error::TagMismatch { .. } => ErrorKind::InvalidData,
+            Error::ReadOnly => ErrorKind::ReadOnlyFilesystem,
+            Error::NotStorage { .. } | Error::SizeUnknown | Error::Unsupported { .. } => {
+                ErrorKind::Unsupported
+            }
+            Error::Busy => ErrorKind::ResourceBusy,
+            // Not `Interrupted`: std would try again.
+            Error::FailStop { .. } | Error::Cancelled => ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }

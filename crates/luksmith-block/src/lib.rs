@@ -19,20 +19,28 @@
 
 extern crate alloc;
 
+#[cfg(feature = "std")]
+mod bytes;
 mod control;
 mod device;
 mod error;
 #[cfg(feature = "std")]
 mod mem;
+#[cfg(feature = "std")]
+mod range_lock;
 mod tagged;
 mod units;
 mod window;
 
+#[cfg(feature = "std")]
+pub use bytes::{ByteDevice, ByteStream};
 pub use control::{Control, Progress};
 pub use device::{BlockDevice, Capabilities};
 pub use error::{Error, IoFailure, Operation};
 #[cfg(feature = "std")]
 pub use mem::{MemDevice, SparseMemDevice};
+#[cfg(feature = "std")]
+pub use range_lock::{RangeGuard, RangeLock};
 pub use tagged::{CheckTuple, TaggedDevice, TaggedShape};
 pub use units::{ByteLen, ByteOffset, SECTOR_BYTES, SectorCount, SectorNumber, SectorSize};
 pub use window::{ReadOnly, Window};

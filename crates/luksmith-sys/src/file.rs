@@ -69,12 +69,12 @@ pub struct OpenFlags {
 /// [`io::ErrorKind::Unsupported`] for a flag that this system does not have, and what the system
 /// says.
 pub fn open(path: &Path, options: &OpenOptions, flags: OpenFlags) -> io::Result<File> {
-    let mut options = options.clone();
     #[cfg(target_os = "linux")]
-    {
+    let options = &{
         use rustix::fs::OFlags;
         use std::os::unix::fs::OpenOptionsExt;
 
+        let mut options = options.clone();
         let mut custom = OFlags::empty();
         if flags.exclusive {
             custom |= OFlags::EXCL;
@@ -83,7 +83,8 @@ pub fn open(path: &Path, options: &OpenOptions, flags: OpenFlags) -> io::Result<
             custom |= OFlags::DIRECT;
         }
         options.custom_flags(custom.bits().cast_signed());
-    }
+        options
+    };
     #[cfg(not(target_os = "linux"))]
     if flags != OpenFlags::default() {
         return Err(io::ErrorKind::Unsupported.into());
