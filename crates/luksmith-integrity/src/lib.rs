@@ -1,1 +1,31 @@
 //! What dm-integrity does: superblock, layout, tags, journal, bitmap.
+//!
+//! A dm-integrity device keeps a tag beside each block of data. This crate reads, writes and formats
+//! such devices in the kernel's format, byte for byte, on any [`luksmith_block::BlockDevice`].
+//!
+//! ```
+//! use luksmith_block::{SectorCount, SectorNumber, SectorSize};
+//! use luksmith_integrity::{DeviceSizes, FormatRequest};
+//!
+//! let sizes = DeviceSizes { data: SectorCount::new(40960), meta: None };
+//! let (superblock, layout) = FormatRequest::new(4, SectorSize::S512)?.plan(sizes)?;
+//! assert_eq!(superblock.provided_data_sectors(), SectorCount::new(40264));
+//! // The first block lies behind superblock (8), journal (176) and the first run of tags (256).
+//! assert_eq!(layout.locate(SectorNumber::ZERO)?.data.get(), (8 + 176 + 256) * 512);
+//! # Ok::<(), luksmith_integrity::Error>(())
+//! ```
+
+mod convert;
+mod digest;
+mod error;
+mod layout;
+mod mac;
+pub mod superblock;
+mod tag;
+
+pub use digest::DigestName;
+pub use error::Error;
+pub use layout::{DeviceSizes, FormatRequest, Interleave, Layout, Position, SectionShape};
+pub use mac::JournalMac;
+pub use superblock::{Flags, Superblock};
+pub use tag::TagMaker;

@@ -1,0 +1,181 @@
+//! What can go wrong below an authenticated or checksummed device.
+
+use luksmith_block::{SectorCount, SectorNumber, SectorSize};
+
+use crate::DigestName;
+
+/// Why a dm-integrity device could not be formatted, opened or changed.
+///
+/// Reads and writes of an open device fail with [`luksmith_block::Error`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The underlying device failed.
+    #[error("the device below failed")]
+    Device {
+        /// What it said.
+        #[from]
+        source: luksmith_block::Error,
+    },
+    /// The superblock's 4096 bytes are all zero.
+    #[error("the superblock is all zeros: this device was never formatted, or was wiped")]
+    NotFormatted,
+    /// There is something, but no superblock.
+    #[error("no dm-integrity superblock here: the magic does not match")]
+    Magic,
+    /// A superblock is 4096 bytes.
+    #[error("a superblock has 4096 bytes, {found} were given")]
+    SuperblockLength {
+        /// Bytes given.
+        found: usize,
+    },
+    /// The version is none that is known.
+    #[error("superblock version {found} is not known; 1 to 7 are")]
+    Version {
+        /// The stored version.
+        found: u8,
+    },
+    /// The tags live in hardware.
+    #[error(
+        "this device keeps its tags in the per-block metadata of the drive (inline mode), which a \
+         file or an ordinary block device cannot hold"
+    )]
+    InlineMode,
+    /// A field holds a number outside its range.
+    #[error("superblock field {field} is {found}; it holds {meaning}")]
+    Field {
+        /// The field's name.
+        field: &'static str,
+        /// What is stored.
+        found: u64,
+        /// What may be stored.
+        meaning: &'static str,
+    },
+    /// The superblock's flags are none that this use allows.
+    #[error(
+        "superblock flags are {found}; a LUKS2 segment has FIXED_PADDING or none, so this one was \
+         changed outside or needs the kernel's attention first"
+    )]
+    FlagsRefused {
+        /// The stored flags.
+        found: crate::Flags,
+    },
+    /// The interleave field does not belong to the devices given.
+    #[error(
+        "log2_interleave_sectors is {found}, but {} metadata device was given; give the devices \
+         with which it was formatted",
+        if *split { "a separate" } else { "no separate" }
+    )]
+    Interleave {
+        /// The stored power of two.
+        found: u8,
+        /// Whether a separate metadata device was given.
+        split: bool,
+    },
+    /// The tag size is not what the caller or the hash needs.
+    #[error("tags have {found} bytes, {expected} were expected")]
+    TagSize {
+        /// What is stored.
+        found: usize,
+        /// What is needed.
+        expected: usize,
+    },
+    /// The block size is not what the caller needs.
+    #[error("blocks have {found} bytes, {expected} were expected")]
+    BlockSize {
+        /// What is stored.
+        found: SectorSize,
+        /// What is needed.
+        expected: SectorSize,
+    },
+    /// A tag size that no device can have.
+    #[error("tags of {found} bytes do not exist; 1 to 255 bytes do")]
+    TagBytes {
+        /// What was asked for.
+        found: usize,
+    },
+    /// The device, or one of its devices, is too small.
+    #[error("the device is too small: {needed} sectors are needed, there is room for {found}")]
+    TooSmall {
+        /// Sectors needed.
+        needed: SectorCount,
+        /// Sectors there are.
+        found: SectorCount,
+    },
+    /// The start lies inside a block.
+    #[error("start sector {start} is not a multiple of the block of {block} bytes")]
+    Misaligned {
+        /// The start sector.
+        start: SectorNumber,
+        /// The block size.
+        block: SectorSize,
+    },
+    /// The device's own sectors are larger than a block.
+    #[error("the device has sectors of {device} bytes, too large for blocks of {block} bytes")]
+    DeviceSectors {
+        /// Sector size of the device.
+        device: SectorSize,
+        /// Block size of the volume.
+        block: SectorSize,
+    },
+    /// The journal is longer than the format can address.
+    #[error("a journal of {sectors} sectors is too large; 2^32 - 1 sectors are the limit")]
+    JournalSize {
+        /// Sectors of the journal.
+        sectors: SectorCount,
+    },
+    /// The old padding with a small interleave puts tags into data.
+    #[error(
+        "old padding with an interleave below the buffer size puts tags inside the data of other \
+         blocks; such a device destroys its own data, so it is not created or written"
+    )]
+    DestroysItself,
+    /// A position past the mapped device.
+    #[error("sector {sector} is no block of this device, which has {provided} sectors")]
+    OutOfRange {
+        /// The sector.
+        sector: SectorNumber,
+        /// Sectors of the device.
+        provided: SectorCount,
+    },
+    /// The digest's name is not known.
+    #[error("no such digest for tags or MACs")]
+    Digest {
+        /// What the hash library said.
+        source: luksmith_hash::Error,
+    },
+    /// An HMAC needs a key.
+    #[error("{name} needs a key")]
+    DigestKeyMissing {
+        /// The digest.
+        name: DigestName,
+    },
+    /// A plain digest takes no key.
+    #[error("{name} takes no key")]
+    DigestKeyUnexpected {
+        /// The digest.
+        name: DigestName,
+    },
+    /// The key's length is not usable.
+    #[error("a key of {found} bytes for {name}; 1 to {limit} bytes are taken")]
+    DigestKeyLength {
+        /// The digest.
+        name: DigestName,
+        /// Bytes given.
+        found: usize,
+        /// Most bytes taken.
+        limit: usize,
+    },
+    /// The device has a journal MAC and none was configured.
+    #[error("this device was formatted with a journal MAC; give its algorithm and key")]
+    JournalMacMissing,
+    /// The device has no journal MAC and one was configured.
+    #[error("this device was formatted without a journal MAC; open it without one")]
+    JournalMacUnexpected,
+    /// The superblock was changed, or the key is wrong.
+    #[error(
+        "the superblock's MAC does not match: it was changed outside, or the journal MAC's \
+         algorithm or key is not this device's"
+    )]
+    SuperblockMac,
+}
