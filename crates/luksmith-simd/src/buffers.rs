@@ -2,6 +2,8 @@
 
 use core::marker::PhantomData;
 
+use zeroize::Zeroize;
+
 use crate::Error;
 
 /// A source and a destination of the same length, which may be the same memory.
@@ -76,6 +78,40 @@ impl<'a> Buffers<'a> {
     }
 }
 
+// The portable path has no padding.
+#[cfg(any(
+    test,
+    all(target_arch = "x86_64", target_feature = "sse2", not(miri)),
+    all(target_arch = "aarch64", target_feature = "neon", not(miri))
+))]
+impl Buffers<'_> {
+    /// Takes the next `count` bytes, fewer than `N`, padded with zeroes to a chunk that `work`
+    /// changes in place; what it makes of the padding is dropped. Does nothing for 0 bytes.
+    #[inline]
+    pub(crate) fn next_padded<const N: usize>(
+        &mut self,
+        count: usize,
+        work: impl FnOnce(Chunk<'_, N>),
+    ) {
+        if count == 0 {
+            return;
+        }
+        let mut padded = [0; N];
+        let mut places =
+            core::array::from_fn::<_, N, _>(|at| if at < count { self.next::<1>() } else { None });
+        for (byte, place) in padded.iter_mut().zip(places.iter().flatten()) {
+            [*byte] = place.read();
+        }
+        if let Some(chunk) = Buffers::in_place(&mut padded).next() {
+            work(chunk);
+        }
+        for (byte, place) in padded.iter().zip(places.iter_mut().flatten()) {
+            place.write(&[*byte]);
+        }
+        padded.zeroize();
+    }
+}
+
 /// `N` bytes of the source and the same place in the destination.
 pub(crate) struct Chunk<'a, const N: usize> {
     src: *const [u8; N],
@@ -84,22 +120,42 @@ pub(crate) struct Chunk<'a, const N: usize> {
 }
 
 impl<const N: usize> Chunk<'_, N> {
+    /// The source. Borrowed from the chunk, so it is gone before the destination is written.
+    #[expect(
+        unsafe_code,
+        reason = "the pair is kept as pointers, since the halves may be one"
+    )]
+    #[inline]
+    pub(crate) fn src(&self) -> &[u8; N] {
+        // SAFETY: `Buffers` makes a chunk only from N readable bytes that are borrowed for the
+        // life of the chunk. While the result lives, `self` is borrowed, so neither `dst` nor
+        // `write` can touch the same memory; chunks of one `Buffers` never overlap.
+        unsafe { &*self.src }
+    }
+
+    /// The destination.
+    #[expect(
+        unsafe_code,
+        reason = "the pair is kept as pointers, since the halves may be one"
+    )]
+    #[inline]
+    pub(crate) fn dst(&mut self) -> &mut [u8; N] {
+        // SAFETY: `Buffers` makes a chunk only from N writable bytes that are borrowed mutably for
+        // the life of the chunk. While the result lives, `self` is borrowed mutably, so no other
+        // reference to the same memory exists; chunks of one `Buffers` never overlap.
+        unsafe { &mut *self.dst }
+    }
+
     /// Reads the source.
-    #[expect(unsafe_code, reason = "a load through a pointer")]
     #[inline]
     pub(crate) fn read(&self) -> [u8; N] {
-        // SAFETY: `Buffers` makes a chunk only from N readable bytes that are borrowed for the
-        // life of the chunk, and a byte array needs no alignment.
-        unsafe { self.src.read() }
+        *self.src()
     }
 
     /// Writes the destination, and with it the source where both are the same memory.
-    #[expect(unsafe_code, reason = "a store through a pointer")]
     #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8; N]) {
-        // SAFETY: `Buffers` makes a chunk only from N writable bytes that are borrowed mutably for
-        // the life of the chunk; no reference to them exists while `self` is borrowed.
-        unsafe { self.dst.write(*bytes) }
+        *self.dst() = *bytes;
     }
 }
 
@@ -131,6 +187,19 @@ mod tests {
             chunk.write(&[b, a]);
         }
         assert_eq!(data, [2, 1, 4, 3]);
+    }
+
+    #[test]
+    fn a_padded_piece_changes_its_own_bytes_only() {
+        let mut data = [1, 2, 3, 4, 5];
+        let mut buffers = Buffers::in_place(&mut data);
+        buffers.next_padded::<4>(0, |_| panic!("nothing to do"));
+        buffers.next_padded::<4>(3, |mut chunk| {
+            assert_eq!(chunk.read(), [1, 2, 3, 0]);
+            chunk.write(&[9; 4]);
+        });
+        assert_eq!(buffers.len(), 2);
+        assert_eq!(data, [9, 9, 9, 4, 5]);
     }
 
     #[test]

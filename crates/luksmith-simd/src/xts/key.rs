@@ -5,6 +5,8 @@ use core::fmt;
 
 use super::portable::PortableXts;
 use super::tweak::{Counted, Given, Ivs, Run, count_sectors};
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+use crate::arch::x86_64::xts::X86Xts;
 use crate::buffers::Buffers;
 use crate::{Backend, Error};
 
@@ -28,12 +30,38 @@ pub(crate) enum Direction {
 pub struct XtsKey {
     backend: Backend,
     bits: u16,
-    kernels: Box<Kernels>,
+    kernels: Kernels,
 }
 
 /// The expanded keys, with the proof that the CPU can use them.
 enum Kernels {
-    Portable(PortableXts),
+    Portable(Box<PortableXts>),
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+    X86(X86Xts),
+}
+
+impl Kernels {
+    /// Expands a key, or gives `None` if this machine lacks the instructions of `backend`.
+    fn aes128(backend: Backend, data: &[u8; 16], tweak: &[u8; 16]) -> Option<Self> {
+        match backend {
+            Backend::Portable => Some(Self::Portable(PortableXts::aes128(data, tweak))),
+            #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+            _ => X86Xts::aes128(backend, data, tweak).map(Self::X86),
+            #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
+            _ => None,
+        }
+    }
+
+    /// Expands a key, or gives `None` if this machine lacks the instructions of `backend`.
+    fn aes256(backend: Backend, data: &[u8; 32], tweak: &[u8; 32]) -> Option<Self> {
+        match backend {
+            Backend::Portable => Some(Self::Portable(PortableXts::aes256(data, tweak))),
+            #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+            _ => X86Xts::aes256(backend, data, tweak).map(Self::X86),
+            #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
+            _ => None,
+        }
+    }
 }
 
 impl XtsKey {
@@ -53,9 +81,9 @@ impl XtsKey {
     pub fn with_backend(key: &[u8], backend: Backend) -> Result<Self, Error> {
         let (data, tweak) = key.split_at(key.len() / 2);
         let (bits, kernels) = if let (Ok(data), Ok(tweak)) = (data.try_into(), tweak.try_into()) {
-            (128, Kernels::Portable(PortableXts::aes128(data, tweak)))
+            (128, Kernels::aes128(backend, data, tweak))
         } else if let (Ok(data), Ok(tweak)) = (data.try_into(), tweak.try_into()) {
-            (256, Kernels::Portable(PortableXts::aes256(data, tweak)))
+            (256, Kernels::aes256(backend, data, tweak))
         } else {
             let expected = "32 (AES-128) or 64 (AES-256)";
             return Err(Error::KeyLength {
@@ -64,13 +92,11 @@ impl XtsKey {
                 expected,
             });
         };
-        if backend != Backend::Portable {
-            return Err(Error::BackendUnavailable { backend });
-        }
+        let kernels = kernels.ok_or(Error::BackendUnavailable { backend })?;
         Ok(Self {
             backend,
             bits,
-            kernels: Box::new(kernels),
+            kernels,
         })
     }
 
@@ -224,8 +250,10 @@ impl XtsKey {
         sector_bytes: usize,
         buffers: Buffers<'_>,
     ) {
-        match &*self.kernels {
+        match &self.kernels {
             Kernels::Portable(keys) => keys.crypt(direction, ivs, sector_bytes, buffers),
+            #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+            Kernels::X86(keys) => keys.crypt(direction, ivs, sector_bytes, buffers),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! AES-XTS over runs of sectors.
 
-mod key;
+pub(crate) mod key;
 mod portable;
-mod tweak;
+pub(crate) mod tweak;
 
 pub use key::XtsKey;
 pub use tweak::Run;

@@ -1,5 +1,7 @@
 //! AES-XTS over the `aes` crate: the path for every CPU, and what the others are compared with.
 
+use alloc::boxed::Box;
+
 use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, BlockSizeUser, KeyInit, consts::U16};
 use aes::{Aes128, Aes256, Block};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -23,18 +25,18 @@ pub(crate) enum PortableXts {
 }
 
 impl PortableXts {
-    pub(crate) fn aes128(data: &[u8; 16], tweak: &[u8; 16]) -> Self {
-        Self::Aes128 {
+    pub(crate) fn aes128(data: &[u8; 16], tweak: &[u8; 16]) -> Box<Self> {
+        Box::new(Self::Aes128 {
             data: Aes128::new(data.into()),
             tweak: Aes128::new(tweak.into()),
-        }
+        })
     }
 
-    pub(crate) fn aes256(data: &[u8; 32], tweak: &[u8; 32]) -> Self {
-        Self::Aes256 {
+    pub(crate) fn aes256(data: &[u8; 32], tweak: &[u8; 32]) -> Box<Self> {
+        Box::new(Self::Aes256 {
             data: Aes256::new(data.into()),
             tweak: Aes256::new(tweak.into()),
-        }
+        })
     }
 
     /// Runs over whole sectors of `sector_bytes`, a multiple of 16.

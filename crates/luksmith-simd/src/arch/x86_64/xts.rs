@@ -1,0 +1,115 @@
+//! An expanded XTS key for the x86-64 backends.
+
+use alloc::boxed::Box;
+
+use super::aesni::{self, AesNi};
+use super::schedule::{AES128, AES256, XtsSchedule};
+use super::vaes256::{self, Vaes256};
+use super::vaes512::{self, Vaes512};
+use crate::Backend;
+use crate::buffers::Buffers;
+use crate::xts::key::Direction;
+use crate::xts::tweak::Ivs;
+
+/// Which kernels serve a key, with the proof that the CPU has their instructions.
+#[derive(Clone, Copy)]
+enum Tier {
+    AesNi(AesNi),
+    Vaes256(Vaes256),
+    Vaes512(Vaes512),
+}
+
+enum Schedule {
+    Aes128(Box<XtsSchedule<AES128>>),
+    Aes256(Box<XtsSchedule<AES256>>),
+}
+
+/// An XTS key expanded for one of the x86-64 backends. The schedules wipe themselves.
+pub(crate) struct X86Xts {
+    tier: Tier,
+    schedule: Schedule,
+}
+
+impl X86Xts {
+    /// Expands a key for `backend`, or gives `None` if the CPU lacks its instructions.
+    pub(crate) fn aes128(backend: Backend, data: &[u8; 16], tweak: &[u8; 16]) -> Option<Self> {
+        let (tier, cpu) = tier(backend)?;
+        let mut keys = XtsSchedule::<AES128>::zeroed();
+        keys.encrypt.expand(cpu, data);
+        keys.tweak.expand(cpu, tweak);
+        let keys_ref = &mut *keys;
+        keys_ref.decrypt.invert(cpu, &keys_ref.encrypt);
+        Some(Self {
+            tier,
+            schedule: Schedule::Aes128(keys),
+        })
+    }
+
+    /// Expands a key for `backend`, or gives `None` if the CPU lacks its instructions.
+    pub(crate) fn aes256(backend: Backend, data: &[u8; 32], tweak: &[u8; 32]) -> Option<Self> {
+        let (tier, cpu) = tier(backend)?;
+        let mut keys = XtsSchedule::<AES256>::zeroed();
+        keys.encrypt.expand(cpu, data);
+        keys.tweak.expand(cpu, tweak);
+        let keys_ref = &mut *keys;
+        keys_ref.decrypt.invert(cpu, &keys_ref.encrypt);
+        Some(Self {
+            tier,
+            schedule: Schedule::Aes256(keys),
+        })
+    }
+
+    /// Runs over whole sectors of `sector_bytes`, a multiple of 16.
+    pub(crate) fn crypt(
+        &self,
+        direction: Direction,
+        ivs: impl Ivs,
+        sector_bytes: usize,
+        buffers: Buffers<'_>,
+    ) {
+        match &self.schedule {
+            Schedule::Aes128(keys) => crypt(self.tier, keys, direction, ivs, sector_bytes, buffers),
+            Schedule::Aes256(keys) => crypt(self.tier, keys, direction, ivs, sector_bytes, buffers),
+        }
+    }
+}
+
+fn tier(backend: Backend) -> Option<(Tier, AesNi)> {
+    let tier = match backend {
+        Backend::AesNi => Tier::AesNi(AesNi::detect()?),
+        Backend::Vaes256 => Tier::Vaes256(Vaes256::detect()?),
+        Backend::Vaes512 => Tier::Vaes512(Vaes512::detect()?),
+        _ => return None,
+    };
+    Some((tier, AesNi::detect()?))
+}
+
+fn crypt<const N: usize>(
+    tier: Tier,
+    keys: &XtsSchedule<N>,
+    direction: Direction,
+    ivs: impl Ivs,
+    sector_bytes: usize,
+    buffers: Buffers<'_>,
+) {
+    match (tier, direction) {
+        (Tier::AesNi(cpu), Direction::Encrypt) => {
+            aesni::xts::<N, false>(cpu, keys, ivs, sector_bytes, buffers);
+        }
+        (Tier::AesNi(cpu), Direction::Decrypt) => {
+            aesni::xts::<N, true>(cpu, keys, ivs, sector_bytes, buffers);
+        }
+        (Tier::Vaes256(cpu), Direction::Encrypt) => {
+            vaes256::xts::<N, false>(cpu, keys, ivs, sector_bytes, buffers);
+        }
+        (Tier::Vaes256(cpu), Direction::Decrypt) => {
+            vaes256::xts::<N, true>(cpu, keys, ivs, sector_bytes, buffers);
+        }
+        (Tier::Vaes512(cpu), Direction::Encrypt) => {
+            vaes512::xts::<N, false>(cpu, keys, ivs, sector_bytes, buffers);
+        }
+        (Tier::Vaes512(cpu), Direction::Decrypt) => {
+            vaes512::xts::<N, true>(cpu, keys, ivs, sector_bytes, buffers);
+        }
+    }
+}
