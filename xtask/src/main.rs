@@ -4,6 +4,7 @@ mod ci;
 mod command;
 mod failure;
 mod oracle;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ cargo xtask COMMAND
 
   ci [STEP...]     the gate: every step, or those named; --list names them
   oracle           prepares a kernel and a userland for interop tests; --suite NAME, --force
+  tidy             the house rules that a machine can check; --write renews generated docs
   fuzz [TARGET...] builds the fuzz targets and runs each; --seconds N for all together (60)
 ";
 
@@ -36,6 +38,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     match command {
         "ci" => ci::run(rest),
         "oracle" => oracle::run(rest),
+        "tidy" => tidy::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

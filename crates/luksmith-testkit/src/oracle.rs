@@ -1,10 +1,10 @@
 //! The oracle: a real Linux with the real cryptsetup, asked what it thinks of our files.
 //!
 //! `cargo xtask oracle` prepares a kernel and a userland from Debian packages in a folder under
-//! `target/oracle`. [`Oracle::boot`] starts the kernel in QEMU under software emulation, runs a shell
-//! script in it as root and gives back what the script printed; image files given as disks keep what
-//! the kernel wrote. A boot takes seconds, so put many cases into one. [`Oracle::program`] runs a
-//! program of that userland right here, without a boot and without root.
+//! `target/oracle`. [`Oracle::boot`] starts the kernel in QEMU under software emulation, runs a
+//! shell script in it as root and gives back what the script printed; image files given as disks
+//! keep what the kernel wrote. A boot takes seconds, so put many cases into one.
+//! [`Oracle::program`] runs a program of that userland right here, without a boot and without root.
 //!
 //! In the script, disk number `n` is `/disk/n`. There are busybox, cryptsetup, integritysetup,
 //! veritysetup, dmsetup, mke2fs, e2fsck, debugfs and jq. Use cheap key derivation: it is emulated.
@@ -119,7 +119,7 @@ impl Oracle {
 
     /// Boots, runs `script` with `disks`, and gives back what it printed.
     ///
-    /// Each disk is a file of whole 512-byte sectors, `/disk/0` and so on in the script, 24 at most.
+    /// Each disk is a file of whole 512-byte sectors: `/disk/0` and so on in the script, 24 at most.
     ///
     /// # Errors
     /// If QEMU cannot be run, the kernel does not reach the script, the time is up, or the script's

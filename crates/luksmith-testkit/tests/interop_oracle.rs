@@ -20,8 +20,8 @@ fn the_kernel_maps_and_keeps_what_a_script_writes() {
         printf defg | dd of=/dev/mapper/one conv=notrunc,fsync 2>/dev/null
         head -c 4 /dev/mapper/one; echo
         for cipher in serpent-xts twofish-xts camellia-xts 'xchacha20,aes-adiantum'; do
-          size=64; [ $cipher = xchacha20,aes-adiantum ] && size=64
-          echo \"0 2048 crypt $cipher-plain64 $(printf \"%0${size}d\" 7) 0 /disk/0 0\" | dmsetup create two
+          table=\"0 2048 crypt $cipher-plain64 $(printf %064d 7) 0 /disk/0 0\"
+          echo \"$table\" | dmsetup create two
           dmsetup remove two; echo $cipher
         done
         integritysetup --version | grep -c integritysetup

@@ -6,7 +6,7 @@ use super::{Step, Uncovered};
 use crate::{
     Failure, Result,
     command::{cargo, has_program, output, root, run},
-    oracle,
+    oracle, tidy,
 };
 
 /// Crates that build without `std`.
@@ -38,6 +38,7 @@ macro_rules! steps {
 /// Every step, in the order in which they run.
 pub(super) const ALL: &[Step] = steps![
     fmt, "formatting";
+    tidy_rules, "the house rules";
     clippy, "lints, no warnings";
     docs, "rustdoc, no warnings";
     tests, "the README's test command";
@@ -54,6 +55,10 @@ pub(super) const ALL: &[Step] = steps![
 
 fn fmt(_: &mut Uncovered) -> Result<()> {
     run(&mut cargo(["fmt", "--all", "--check"]))
+}
+
+fn tidy_rules(_: &mut Uncovered) -> Result<()> {
+    tidy::run(&[])
 }
 
 fn clippy(_: &mut Uncovered) -> Result<()> {
