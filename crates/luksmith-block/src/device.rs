@@ -161,8 +161,7 @@ pub(crate) fn total_len<B: AsRef<[u8]>>(parts: &[B]) -> ByteLen {
 /// Bytes of zeros that [`BlockDevice::write_zeroes`] writes at once.
 const ZERO_CHUNK: usize = 65536;
 
-/// Writes zeros, for devices that have no better way.
-pub(crate) fn write_zeroes_by_writing<D: BlockDevice + ?Sized>(
+fn write_zeroes_by_writing<D: BlockDevice + ?Sized>(
     device: &D,
     at: ByteOffset,
     len: ByteLen,
