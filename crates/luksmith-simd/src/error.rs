@@ -1,6 +1,6 @@
 //! What callers of the kernels can do wrong.
 
-use crate::Backend;
+use crate::{Backend, HashBackend};
 
 /// A request that no kernel can serve. Nothing has been written when one is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +53,15 @@ pub enum Error {
     BackendUnavailable {
         /// The backend asked for.
         backend: Backend,
+    },
+    /// The hash backend was chosen by hand and this machine does not have it.
+    #[error(
+        "this machine lacks the instructions of hash backend {backend}; choose one of \
+         HashBackend::available()"
+    )]
+    HashBackendUnavailable {
+        /// The backend asked for.
+        backend: HashBackend,
     },
     /// A prefix in front of the sectors that is longer than the kernels take.
     #[error("prefix of {bytes} bytes in front of each sector, at most {max} are possible")]

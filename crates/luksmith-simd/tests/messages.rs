@@ -1,6 +1,6 @@
 //! Every error message, rendered, is kept in `messages.txt`.
 
-use luksmith_simd::{Backend, Error};
+use luksmith_simd::{Backend, Error, HashBackend};
 
 /// One value per variant. The match makes the compiler ask for a new variant here.
 fn every_error() -> Vec<(&'static str, Error)> {
@@ -26,6 +26,9 @@ fn every_error() -> Vec<(&'static str, Error)> {
         Error::BackendUnavailable {
             backend: Backend::Vaes512,
         },
+        Error::HashBackendUnavailable {
+            backend: HashBackend::ShaNi,
+        },
         Error::PrefixBytes { bytes: 65, max: 64 },
         Error::TagBytes { bytes: 33, max: 32 },
         Error::TagMismatch { first: 7, count: 2 },
@@ -49,6 +52,7 @@ fn variant(error: &Error) -> &'static str {
         Error::PartialSector { .. } => "PartialSector",
         Error::LengthMismatch { .. } => "LengthMismatch",
         Error::BackendUnavailable { .. } => "BackendUnavailable",
+        Error::HashBackendUnavailable { .. } => "HashBackendUnavailable",
         Error::PrefixBytes { .. } => "PrefixBytes",
         Error::TagBytes { .. } => "TagBytes",
         Error::TagMismatch { .. } => "TagMismatch",

@@ -1,10 +1,27 @@
 //! Kernels by instruction set. What a target lacks is not compiled for it.
 
-use crate::Backend;
+use crate::{Backend, HashBackend};
 
 // Bare-metal x86-64 targets are built without vector registers, and Miri knows few intrinsics.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 pub(crate) mod x86_64;
+
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
+mod portable;
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
+pub(crate) use portable::Kernels;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+pub(crate) use x86_64::sha2::Kernels;
+
+/// Tells whether the machine has the instructions of a hash backend other than portable.
+pub(crate) fn has_hash(backend: HashBackend) -> bool {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+    return x86_64::sha2::has_hash(backend);
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
+    {
+        backend == HashBackend::Portable
+    }
+}
 
 /// Tells whether the machine has the instructions of an AES backend other than portable.
 pub(crate) fn has_aes(backend: Backend) -> bool {

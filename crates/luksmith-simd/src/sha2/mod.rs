@@ -3,9 +3,16 @@
 //! Every message of a call has the same length, a short prefix (sector number, IV) and then the
 //! sector's data, so kernels that hash 16 messages at once need neither queues nor early exits.
 
-mod layout;
+mod backend;
+pub(crate) mod constants;
+pub(crate) mod lanes;
+pub(crate) mod layout;
+pub(crate) mod pairs;
 pub(crate) mod portable;
 mod tagkey;
+
+pub use backend::HashBackend;
+pub(crate) use lanes::Lanes;
 
 pub(crate) use tagkey::{BATCH, Differing, check_length};
 pub use tagkey::{TagHash, TagKey};

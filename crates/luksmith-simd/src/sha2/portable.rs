@@ -14,8 +14,10 @@ pub(crate) fn compress_512(state: &mut [u64; 8], blocks: &[[u8; 128]]) {
     compress512(state, blocks);
 }
 
-/// Writes one full digest per sector to `out`; `outer` is the HMAC's second state.
+/// Writes one full digest per sector to `out`; `outer` is the HMAC's second state, and
+/// `compress` takes the blocks of one message.
 pub(crate) fn tags_256(
+    compress: impl Fn(&mut [u32; 8], &[[u8; 64]]),
     inner: &[u32; 8],
     outer: Option<&[u32; 8]>,
     layout: &Layout<64>,
@@ -33,9 +35,9 @@ pub(crate) fn tags_256(
         if layout.has_head {
             let mut head = [0; 64];
             layout.fill_head(prefix, sector, &mut head);
-            compress_256(&mut state, &[head]);
+            compress(&mut state, &[head]);
         }
-        compress_256(&mut state, layout.body(sector).as_chunks().0);
+        compress(&mut state, layout.body(sector).as_chunks().0);
         compress_256(
             &mut state,
             layout.fill_tail(prefix, sector, &mut [[0; 64]; 2]),
@@ -43,7 +45,7 @@ pub(crate) fn tags_256(
         if let Some(outer) = outer {
             let block = outer_block_256(&state);
             state = *outer;
-            compress_256(&mut state, &[block]);
+            compress(&mut state, &[block]);
         }
         write_be_256(&state, tag);
     }
@@ -51,6 +53,7 @@ pub(crate) fn tags_256(
 
 /// [`tags_256`] for SHA-512.
 pub(crate) fn tags_512(
+    compress: impl Fn(&mut [u64; 8], &[[u8; 128]]),
     inner: &[u64; 8],
     outer: Option<&[u64; 8]>,
     layout: &Layout<128>,
@@ -68,9 +71,9 @@ pub(crate) fn tags_512(
         if layout.has_head {
             let mut head = [0; 128];
             layout.fill_head(prefix, sector, &mut head);
-            compress_512(&mut state, &[head]);
+            compress(&mut state, &[head]);
         }
-        compress_512(&mut state, layout.body(sector).as_chunks().0);
+        compress(&mut state, layout.body(sector).as_chunks().0);
         compress_512(
             &mut state,
             layout.fill_tail(prefix, sector, &mut [[0; 128]; 2]),
@@ -78,7 +81,7 @@ pub(crate) fn tags_512(
         if let Some(outer) = outer {
             let block = outer_block_512(&state);
             state = *outer;
-            compress_512(&mut state, &[block]);
+            compress(&mut state, &[block]);
         }
         write_be_512(&state, tag);
     }

@@ -2,9 +2,10 @@
 
 use super::MAX_PREFIX_BYTES;
 use super::layout::Layout;
-use super::portable;
+use super::{HashBackend, portable};
 use super::{SHA256_INIT, SHA512_INIT};
 use crate::Error;
+use crate::arch::Kernels;
 use core::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -67,6 +68,8 @@ pub struct TagKey {
     #[zeroize(skip)]
     hash: TagHash,
     states: States,
+    #[zeroize(skip)]
+    kernels: Kernels,
 }
 
 impl fmt::Debug for TagKey {
@@ -86,6 +89,7 @@ impl TagKey {
         Self {
             hash: TagHash::HmacSha256,
             states,
+            kernels: Kernels::new(HashBackend::best()),
         }
     }
 
@@ -99,6 +103,7 @@ impl TagKey {
         Self {
             hash: TagHash::HmacSha512,
             states,
+            kernels: Kernels::new(HashBackend::best()),
         }
     }
 
@@ -111,6 +116,7 @@ impl TagKey {
         Self {
             hash: TagHash::Sha256,
             states,
+            kernels: Kernels::new(HashBackend::best()),
         }
     }
 
@@ -123,7 +129,20 @@ impl TagKey {
         Self {
             hash: TagHash::Sha512,
             states,
+            kernels: Kernels::new(HashBackend::best()),
         }
+    }
+
+    /// The same key, computed with the kernels of `backend`.
+    ///
+    /// # Errors
+    /// [`Error::HashBackendUnavailable`] if this machine lacks its instructions.
+    pub fn with_backend(mut self, backend: HashBackend) -> Result<Self, Error> {
+        if !backend.is_available() {
+            return Err(Error::HashBackendUnavailable { backend });
+        }
+        self.kernels = Kernels::new(backend);
+        Ok(self)
     }
 
     /// The function of this key.
@@ -171,12 +190,14 @@ impl TagKey {
             States::Bits256 { inner, outer } => {
                 let keyed_bytes = if outer.is_some() { 64 } else { 0 };
                 let layout = Layout::new(keyed_bytes, prefix_bytes, sector_bytes);
-                portable::tags_256(inner, outer.as_ref(), &layout, prefixes, data, out);
+                self.kernels
+                    .tags_256(inner, outer.as_ref(), &layout, prefixes, data, out);
             }
             States::Bits512 { inner, outer } => {
                 let keyed_bytes = if outer.is_some() { 128 } else { 0 };
                 let layout = Layout::new(keyed_bytes, prefix_bytes, sector_bytes);
-                portable::tags_512(inner, outer.as_ref(), &layout, prefixes, data, out);
+                self.kernels
+                    .tags_512(inner, outer.as_ref(), &layout, prefixes, data, out);
             }
         }
     }

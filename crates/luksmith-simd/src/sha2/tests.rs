@@ -195,3 +195,60 @@ fn shapes_that_do_not_fit_are_refused_and_write_nothing() {
     );
     assert_eq!(verify(&[0; 31], 16), mismatch("expected tags", 31, 32));
 }
+
+/// Checks the tags of `sectors` sectors on every backend against those of `expected_tags`, with
+/// guard bytes around the output and the data at an odd address.
+fn check_backends(hash: TagHash, prefix_bytes: usize, sector_bytes: usize, sectors: usize) {
+    let painted_data = painted(1 + sectors * sector_bytes, 9);
+    let data = &painted_data[1..];
+    let prefixes = painted(sectors * prefix_bytes, 77);
+    let want = expected_tags(hash, b"key", &prefixes, prefix_bytes, sector_bytes, data);
+    for backend in HashBackend::available() {
+        let key = make(hash, b"key").with_backend(backend).expect("available");
+        let mut out = alloc::vec![0xEE; want.len() + 128];
+        let inside = 64..64 + want.len();
+        key.tags(
+            &prefixes,
+            prefix_bytes,
+            sector_bytes,
+            data,
+            &mut out[inside.clone()],
+        )
+        .expect("shapes fit");
+        let case = alloc::format!("{backend} {hash:?} {prefix_bytes}+{sector_bytes} x {sectors}");
+        assert!(out[inside] == want, "{case}: tags differ");
+        assert!(
+            out[..64]
+                .iter()
+                .chain(&out[64 + want.len()..])
+                .all(|byte| *byte == 0xEE),
+            "{case}"
+        );
+    }
+}
+
+#[test]
+fn every_backend_agrees_for_1_to_65_sectors_of_every_size() {
+    for hash in HASHES {
+        for sector_bytes in [512, 1024, 2048, 4096] {
+            for sectors in 1..=65 {
+                check_backends(hash, [0, 8, 24][sectors % 3], sector_bytes, sectors);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_backend_agrees_for_every_prefix() {
+    for hash in HASHES {
+        for prefix_bytes in 0..=64 {
+            for sectors in [1, 2, 3, 7, 8, 12, 16, 17, 27] {
+                check_backends(hash, prefix_bytes, 512, sectors);
+            }
+            for sector_bytes in [1, 8, 55, 56, 64, 100, 111, 112, 119, 120, 128, 4096] {
+                check_backends(hash, prefix_bytes, sector_bytes, 16);
+                check_backends(hash, prefix_bytes, sector_bytes, 5);
+            }
+        }
+    }
+}

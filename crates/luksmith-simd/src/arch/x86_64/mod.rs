@@ -1,8 +1,16 @@
-//! x86-64: AES-NI, VAES on 256 and 512 bits.
+//! x86-64: AES-NI, VAES on 256 and 512 bits, SHA-NI, AVX2 and AVX-512.
 
 pub(crate) mod aesni;
 pub(crate) mod cpu;
+mod lanes;
 pub(crate) mod schedule;
+pub(crate) mod sha2;
+mod sha256_avx2;
+mod sha256_avx512;
+mod sha256_avx512vl;
+mod sha256_shani;
+mod sha512_avx2;
+mod sha512_avx512;
 pub(crate) mod vaes256;
 pub(crate) mod vaes512;
 pub(crate) mod xts;

@@ -1,0 +1,57 @@
+//! The choices of a target that has no kernels of its own.
+
+use crate::sha2::layout::Layout;
+use crate::sha2::{HashBackend, portable};
+
+/// The SHA-2 kernels of one key: the `sha2` crate's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kernels(());
+
+impl Kernels {
+    /// The kernels of `backend`, of which only the portable one exists here.
+    pub(crate) fn new(_backend: HashBackend) -> Self {
+        Self(())
+    }
+
+    /// Writes one full SHA-256 digest or HMAC per sector to `out`.
+    pub(crate) fn tags_256(
+        self,
+        inner: &[u32; 8],
+        outer: Option<&[u32; 8]>,
+        layout: &Layout<64>,
+        prefixes: &[u8],
+        data: &[u8],
+        out: &mut [u8],
+    ) {
+        portable::tags_256(
+            portable::compress_256,
+            inner,
+            outer,
+            layout,
+            prefixes,
+            data,
+            out,
+        );
+    }
+
+    /// Writes one full SHA-512 digest or HMAC per sector to `out`.
+    pub(crate) fn tags_512(
+        self,
+        inner: &[u64; 8],
+        outer: Option<&[u64; 8]>,
+        layout: &Layout<128>,
+        prefixes: &[u8],
+        data: &[u8],
+        out: &mut [u8],
+    ) {
+        portable::tags_512(
+            portable::compress_512,
+            inner,
+            outer,
+            layout,
+            prefixes,
+            data,
+            out,
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! Many-lane SHA-2, written once: lane `i` of every vector belongs to message `i`.
+//!
+//! A file per instruction set names its vector type and defines, with the same target features, the
+//! functions `splat`, `load`, `store`, `add`, `sum0`, `sum1` (the big sigmas), `mix0`, `mix1` (the
+//! small ones), `choose`, `majority` and `transposed`; then this macro makes the kernel from them.
+//! A generic cannot do it: trait methods may not carry target features.
+
+/// Calls a step with const argument 0 to 15 in turn.
+macro_rules! sixteen {
+    ($step:ident($($arg:expr),*)) => {
+        $step::<0>($($arg),*);
+        $step::<1>($($arg),*);
+        $step::<2>($($arg),*);
+        $step::<3>($($arg),*);
+        $step::<4>($($arg),*);
+        $step::<5>($($arg),*);
+        $step::<6>($($arg),*);
+        $step::<7>($($arg),*);
+        $step::<8>($($arg),*);
+        $step::<9>($($arg),*);
+        $step::<10>($($arg),*);
+        $step::<11>($($arg),*);
+        $step::<12>($($arg),*);
+        $step::<13>($($arg),*);
+        $step::<14>($($arg),*);
+        $step::<15>($($arg),*);
+    };
+}
+pub(crate) use sixteen;
+
+/// Makes `compress` and `compress_words` for one vector width and word size.
+///
+/// `group` is the number of words in 16 bytes of a message, `passes` the number of times that 16
+/// rounds with a message schedule run before the last 16 without.
+macro_rules! lane_kernel {
+    (
+        features: $features:literal, vector: $vector:ty, word: $word:ty, lanes: $lanes:literal,
+        block: $block:literal, group: $group:literal, passes: $passes:literal, constants: $k:path
+    ) => {
+        /// Sixteen message words of every lane, in the order that the rounds take them.
+        #[repr(align(64))]
+        struct Scratch([[$word; $lanes]; 16]);
+
+        /// One round. The state stays in place and its names rotate instead: in round `J`,
+        /// variable `a` of the standard is `s[(16 - J) % 8]`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn round<const J: usize>(s: &mut [$vector; 8], word: $vector, k: &$word) {
+            let [a, b, c, d, e, f, g, h] =
+                core::array::from_fn::<usize, 8, _>(|i| (16 - J % 8 + i) % 8);
+            let early = add(s[h], add(word, splat(*k)));
+            let t = add(add(early, choose(s[e], s[f], s[g])), sum1(s[e]));
+            s[d] = add(s[d], t);
+            s[h] = add(add(t, majority(s[a], s[b], s[c])), sum0(s[a]));
+        }
+
+        /// A round, and its message word replaced by the one of 16 rounds later.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn scheduled<const J: usize>(s: &mut [$vector; 8], w: &mut [$vector; 16], k: &[$word; 16]) {
+            round::<J>(s, w[J], &k[J]);
+            let near = add(w[J], w[(J + 9) % 16]);
+            let far = add(mix0(w[(J + 1) % 16]), mix1(w[(J + 14) % 16]));
+            w[J] = add(near, far);
+        }
+
+        /// One of the last 16 rounds, which leave room to transpose the next block.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn closing<const J: usize>(
+            s: &mut [$vector; 8],
+            w: &[$vector; 16],
+            k: &[$word; 16],
+            next: &mut Scratch,
+            lanes: &[&[u8]; $lanes],
+            at: usize,
+        ) {
+            if J % $group == 0 {
+                let words = transposed(lanes, at + J / $group * 16);
+                for (row, word) in next.0[J..].iter_mut().zip(words) {
+                    store(row, word);
+                }
+            }
+            round::<J>(s, w[J], &k[J]);
+        }
+
+        /// The last 16 rounds without a next block.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn last<const J: usize>(s: &mut [$vector; 8], w: &[$vector; 16], k: &[$word; 16]) {
+            round::<J>(s, w[J], &k[J]);
+        }
+
+        /// Compresses whole blocks of every lane into its state. All lanes have the same length.
+        #[target_feature(enable = $features)]
+        fn compress_featured(state: &mut [[$word; $lanes]; 8], lanes: &[&[u8]; $lanes]) {
+            let bytes = lanes[0].len();
+            assert!(bytes.is_multiple_of($block) && lanes.iter().all(|lane| lane.len() == bytes));
+            if bytes == 0 {
+                return;
+            }
+            let mut s = state.each_ref().map(|row| load(row));
+            let mut next = Scratch([[0; $lanes]; 16]);
+            for (rows, group) in next.0.chunks_exact_mut($group).zip(0..) {
+                for (row, word) in rows.iter_mut().zip(transposed(lanes, group * 16)) {
+                    store(row, word);
+                }
+            }
+            let mut at = 0;
+            while at < bytes {
+                // After the last block the same one is transposed again, for nothing: cheaper
+                // than a branch in the rounds.
+                let following = if at + $block < bytes { at + $block } else { at };
+                let before = s;
+                let mut w = next.0.each_ref().map(|row| load(row));
+                let (k, _) = $k.as_chunks::<16>();
+                for k in &k[..$passes] {
+                    sixteen!(scheduled(&mut s, &mut w, k));
+                }
+                sixteen!(closing(
+                    &mut s,
+                    &w,
+                    &k[$passes],
+                    &mut next,
+                    lanes,
+                    following
+                ));
+                for (now, before) in s.iter_mut().zip(before) {
+                    *now = add(*now, before);
+                }
+                at += $block;
+            }
+            for (row, now) in state.iter_mut().zip(s) {
+                store(row, now);
+            }
+        }
+
+        /// Compresses one block whose words lie in lanes already.
+        #[target_feature(enable = $features)]
+        fn compress_words_featured(
+            state: &mut [[$word; $lanes]; 8],
+            words: &[[$word; $lanes]; 16],
+        ) {
+            let mut s = state.each_ref().map(|row| load(row));
+            let before = s;
+            let mut w = words.each_ref().map(|row| load(row));
+            let (k, _) = $k.as_chunks::<16>();
+            for k in &k[..$passes] {
+                sixteen!(scheduled(&mut s, &mut w, k));
+            }
+            sixteen!(last(&mut s, &w, &k[$passes]));
+            for ((row, now), before) in state.iter_mut().zip(s).zip(before) {
+                store(row, add(now, before));
+            }
+        }
+    };
+}
+pub(crate) use lane_kernel;

@@ -1,0 +1,159 @@
+//! SHA-256 of 16 messages at once: AVX-512, 32 bits per lane.
+
+#![expect(
+    unsafe_code,
+    reason = "vector loads and stores, and the door to AVX-512 code"
+)]
+
+use super::cpu::{Features, features};
+use super::lanes::{lane_kernel, sixteen};
+use crate::sha2::Lanes;
+use crate::sha2::constants::K256;
+use core::arch::x86_64::*;
+
+/// Proof that this machine has what the kernels of this file use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// The proof, where the machine has AVX-512 with byte instructions.
+    pub(crate) fn detect() -> Option<Self> {
+        let wanted = Features::AVX512F.and(Features::AVX512BW);
+        features().has(wanted).then_some(Self(()))
+    }
+}
+
+impl Lanes<u32, 16, 64> for Avx512 {
+    fn compress(self, state: &mut [[u32; 16]; 8], lanes: &[&[u8]; 16]) {
+        // SAFETY: an `Avx512` exists only if `detect` saw avx512f and avx512bw on this machine, and
+        // these two are what `compress_featured` enables.
+        unsafe { compress_featured(state, lanes) }
+    }
+
+    fn compress_words(self, state: &mut [[u32; 16]; 8], words: &[[u32; 16]; 16]) {
+        // SAFETY: as in `compress`.
+        unsafe { compress_words_featured(state, words) }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn splat(word: u32) -> __m512i {
+    _mm512_set1_epi32(word.cast_signed())
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load(row: &[u32; 16]) -> __m512i {
+    // SAFETY: the reference is to 64 readable bytes; the load needs no alignment.
+    unsafe { _mm512_loadu_si512(row.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn store(row: &mut [u32; 16], vector: __m512i) {
+    // SAFETY: the reference is to 64 writable bytes; the store needs no alignment.
+    unsafe { _mm512_storeu_si512(row.as_mut_ptr().cast(), vector) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn add(a: __m512i, b: __m512i) -> __m512i {
+    _mm512_add_epi32(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn xor3(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    _mm512_ternarylogic_epi32::<0x96>(a, b, c)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn sum0(a: __m512i) -> __m512i {
+    xor3(
+        _mm512_ror_epi32::<2>(a),
+        _mm512_ror_epi32::<13>(a),
+        _mm512_ror_epi32::<22>(a),
+    )
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn sum1(e: __m512i) -> __m512i {
+    xor3(
+        _mm512_ror_epi32::<6>(e),
+        _mm512_ror_epi32::<11>(e),
+        _mm512_ror_epi32::<25>(e),
+    )
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn mix0(w: __m512i) -> __m512i {
+    xor3(
+        _mm512_ror_epi32::<7>(w),
+        _mm512_ror_epi32::<18>(w),
+        _mm512_srli_epi32::<3>(w),
+    )
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn mix1(w: __m512i) -> __m512i {
+    xor3(
+        _mm512_ror_epi32::<17>(w),
+        _mm512_ror_epi32::<19>(w),
+        _mm512_srli_epi32::<10>(w),
+    )
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn choose(e: __m512i, f: __m512i, g: __m512i) -> __m512i {
+    _mm512_ternarylogic_epi32::<0xca>(e, f, g)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn majority(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    _mm512_ternarylogic_epi32::<0xe8>(a, b, c)
+}
+
+/// Four message words of every lane, from the 16 bytes at `at`.
+///
+/// 128-bit part `p` of row `r` comes from lane `4 * p + r`, by loads that merge under a mask and
+/// need no shuffle; a 4 x 4 transposition inside the parts does the rest.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn transposed(lanes: &[&[u8]; 16], at: usize) -> [__m512i; 4] {
+    let row = |r: usize| {
+        let part = |p: usize| {
+            debug_assert!(at + 16 <= lanes[4 * p + r].len());
+            // SAFETY: every lane has as many bytes as the first, which `compress_featured` asserts, and
+            // it asks only for 16 bytes that end at or before that length.
+            unsafe { _mm_loadu_si128(lanes[4 * p + r].as_ptr().add(at).cast()) }
+        };
+        let row = _mm512_castsi128_si512(part(0));
+        let row = _mm512_mask_broadcast_i32x4(row, 0x00f0, part(1));
+        let row = _mm512_mask_broadcast_i32x4(row, 0x0f00, part(2));
+        _mm512_mask_broadcast_i32x4(row, 0xf000, part(3))
+    };
+    let (r0, r1, r2, r3) = (row(0), row(1), row(2), row(3));
+    let (low01, high01) = (_mm512_unpacklo_epi32(r0, r1), _mm512_unpackhi_epi32(r0, r1));
+    let (low23, high23) = (_mm512_unpacklo_epi32(r2, r3), _mm512_unpackhi_epi32(r2, r3));
+    let swap = _mm512_broadcast_i32x4(_mm_set_epi8(
+        12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3,
+    ));
+    [
+        _mm512_shuffle_epi8(_mm512_unpacklo_epi64(low01, low23), swap),
+        _mm512_shuffle_epi8(_mm512_unpackhi_epi64(low01, low23), swap),
+        _mm512_shuffle_epi8(_mm512_unpacklo_epi64(high01, high23), swap),
+        _mm512_shuffle_epi8(_mm512_unpackhi_epi64(high01, high23), swap),
+    ]
+}
+
+lane_kernel! {
+    features: "avx512f,avx512bw", vector: __m512i, word: u32, lanes: 16,
+    block: 64, group: 4, passes: 3, constants: K256
+}

@@ -1,0 +1,119 @@
+//! Up to `N` messages at once, over any kernel that compresses `N` lanes side by side.
+
+use super::layout::Layout;
+use zeroize::Zeroize;
+
+/// A kernel that compresses `N` messages side by side; `BLOCK` is 64 (SHA-256) or 128 (SHA-512).
+///
+/// A state row holds one word of the state for every lane.
+pub(crate) trait Lanes<W, const N: usize, const BLOCK: usize>: Copy {
+    /// Compresses whole blocks of equally long messages, one per lane.
+    fn compress(self, state: &mut [[W; N]; 8], lanes: &[&[u8]; N]);
+
+    /// Compresses one block of every lane, given as words.
+    fn compress_words(self, state: &mut [[W; N]; 8], words: &[[W; N]; 16]);
+}
+
+/// A word of SHA-256 or SHA-512.
+pub(crate) trait Word: Copy + Default + Zeroize {
+    /// Number of its bytes.
+    const BYTES: usize;
+    /// The padding bit after the last byte of a message.
+    const PADDING: Self;
+
+    /// A small number, such as a length in bits.
+    fn of(number: u16) -> Self;
+
+    /// Writes it in the byte order of digests.
+    fn write_be(self, out: &mut [u8]);
+}
+
+impl Word for u32 {
+    const BYTES: usize = 4;
+    const PADDING: Self = 1 << 31;
+
+    fn of(number: u16) -> Self {
+        number.into()
+    }
+
+    fn write_be(self, out: &mut [u8]) {
+        out.copy_from_slice(&self.to_be_bytes());
+    }
+}
+
+impl Word for u64 {
+    const BYTES: usize = 8;
+    const PADDING: Self = 1 << 63;
+
+    fn of(number: u16) -> Self {
+        number.into()
+    }
+
+    fn write_be(self, out: &mut [u8]) {
+        out.copy_from_slice(&self.to_be_bytes());
+    }
+}
+
+/// Tags of 1 to `N` sectors; lanes without a sector repeat the last one.
+pub(crate) fn tags<W: Word, const N: usize, const BLOCK: usize, L: Lanes<W, N, BLOCK>>(
+    kernel: L,
+    inner: &[W; 8],
+    outer: Option<&[W; 8]>,
+    layout: &Layout<BLOCK>,
+    prefixes: &[u8],
+    data: &[u8],
+    out: &mut [u8],
+) {
+    let sectors = data.len() / layout.sector_bytes;
+    let number = |lane: usize| lane.min(sectors - 1);
+    let sector = |lane: usize| {
+        let start = number(lane) * layout.sector_bytes;
+        &data[start..start + layout.sector_bytes]
+    };
+    let prefix = |lane: usize| {
+        let start = number(lane) * layout.prefix_bytes;
+        &prefixes[start..start + layout.prefix_bytes]
+    };
+    let mut state = inner.map(|word| [word; N]);
+    if layout.has_head {
+        let mut heads = [[0; BLOCK]; N];
+        for (lane, head) in heads.iter_mut().enumerate() {
+            layout.fill_head(prefix(lane), sector(lane), head);
+        }
+        kernel.compress(&mut state, &heads.each_ref().map(|head| &head[..]));
+    }
+    kernel.compress(
+        &mut state,
+        &core::array::from_fn(|lane| layout.body(sector(lane))),
+    );
+    let mut tails = [[[0; BLOCK]; 2]; N];
+    for (lane, tail) in tails.iter_mut().enumerate() {
+        layout.fill_tail(prefix(lane), sector(lane), tail);
+    }
+    let tail_bytes = layout.tail_blocks * BLOCK;
+    kernel.compress(
+        &mut state,
+        &tails
+            .each_ref()
+            .map(|tail| &tail.as_flattened()[..tail_bytes]),
+    );
+    if let Some(outer) = outer {
+        // The inner digests lie word by word across the lanes: the outer block needs no
+        // transposition.
+        let mut words = [[W::default(); N]; 16];
+        words[..8].copy_from_slice(&state);
+        words[8] = [W::PADDING; N];
+        words[15] = [W::of(if BLOCK == 64 {
+            8 * (64 + 32)
+        } else {
+            8 * (128 + 64)
+        }); N];
+        state = outer.map(|word| [word; N]);
+        kernel.compress_words(&mut state, &words);
+    }
+    for (lane, tag) in out.chunks_exact_mut(8 * W::BYTES).enumerate() {
+        for (row, bytes) in state.iter().zip(tag.chunks_exact_mut(W::BYTES)) {
+            row[lane].write_be(bytes);
+        }
+    }
+}
