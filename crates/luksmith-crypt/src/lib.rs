@@ -27,14 +27,20 @@ extern crate alloc;
 
 #[cfg(feature = "adiantum")]
 mod adiantum;
+mod aead;
 mod block;
 mod error;
 mod iv;
 mod modes;
+mod random;
 mod sector;
 mod spec;
 
+pub use aead::AeadCipher;
 pub use error::Error;
+#[cfg(feature = "std")]
+pub use random::SystemRandom;
+pub use random::{RandomError, RandomSource};
 pub use sector::SectorCipher;
 pub use spec::{
     Algorithm, AuthSpec, BlockCipher, ChaChaRounds, CipherSpec, Integrity, IvKind, MAX_SPEC_BYTES,

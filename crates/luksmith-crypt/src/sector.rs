@@ -66,7 +66,6 @@ pub(crate) enum RequestIvs<'a> {
     /// The number of the first sector, `iv_tweak` not yet added.
     From(SectorNumber),
     /// One IV for each sector, back to back.
-    #[expect(dead_code, reason = "for sectors that store their IVs")]
     Stored(&'a [u8]),
 }
 
@@ -198,7 +197,6 @@ impl SectorCipher {
     /// Writes the IVs of consecutive sectors, back to back, as authenticated data need them.
     ///
     /// Not for random IVs, which are stored: `ivs` is left as it is then.
-    #[expect(dead_code, reason = "for sectors with tags")]
     pub(crate) fn write_ivs(&self, first: SectorNumber, ivs: &mut [u8]) {
         let made = match &self.keyed {
             Keyed::AesXts(_, ivs) | Keyed::Unit(_, ivs) => ivs,
