@@ -7,15 +7,25 @@
     reason = "a test that indexes out of bounds should stop there"
 )]
 
+mod counting;
 mod crash;
+mod fault;
 mod image;
+mod images;
 pub mod interop;
+mod model;
 pub mod oracle;
+mod paint;
 mod prng;
 mod problem;
 
+pub use counting::{CountingDevice, Counts};
 pub use crash::{CrashDevice, CrashOptions, CrashPoint, Event, Fates, Recording};
+pub use fault::{Among, FAULT_FAILURE, Fault, FaultDevice, FaultPlan};
 pub use image::{Image, PIECE_BYTES, Piece};
+pub use images::{TestImage, test_images, test_images_in, unhex, unpack};
+pub use model::{Model, hammer};
 pub use oracle::Oracle;
+pub use paint::{paint, paint_into};
 pub use prng::Prng;
 pub use problem::Problem;
