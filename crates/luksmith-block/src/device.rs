@@ -161,7 +161,8 @@ pub(crate) fn total_len<B: AsRef<[u8]>>(parts: &[B]) -> ByteLen {
 /// Bytes of zeros that [`BlockDevice::write_zeroes`] writes at once.
 const ZERO_CHUNK: usize = 65536;
 
-fn write_zeroes_by_writing<D: BlockDevice + ?Sized>(
+/// Writes zeros, for devices that have no better way.
+pub(crate) fn write_zeroes_by_writing<D: BlockDevice + ?Sized>(
     device: &D,
     at: ByteOffset,
     len: ByteLen,

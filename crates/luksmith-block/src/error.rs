@@ -120,6 +120,17 @@ pub enum Error {
     /// The system does not tell how large the device is.
     #[error("this system does not tell the size of this device; give it with FileOptions::size")]
     SizeUnknown,
+    /// Direct requests cannot reach the last bytes of a file of this size.
+    #[error(
+        "a size of {size} bytes is no multiple of {unit}, which direct input and output needs; open \
+         it without FileOptions::direct"
+    )]
+    DirectSize {
+        /// Size of the file.
+        size: ByteLen,
+        /// What it has to be a multiple of.
+        unit: ByteLen,
+    },
     /// The request reaches past the end of the device.
     #[error("{len} bytes at byte {at} reach past the end of the device, which has {size} bytes")]
     PastEnd {
@@ -227,9 +238,10 @@ impl From<Error> for std::io::Error {
             }
             Error::TagMismatch { .. } => ErrorKind::InvalidData,
             Error::ReadOnly => ErrorKind::ReadOnlyFilesystem,
-            Error::NotStorage { .. } | Error::SizeUnknown | Error::Unsupported { .. } => {
-                ErrorKind::Unsupported
-            }
+            Error::NotStorage { .. }
+            | Error::SizeUnknown
+            | Error::DirectSize { .. }
+            | Error::Unsupported { .. } => ErrorKind::Unsupported,
             Error::Busy => ErrorKind::ResourceBusy,
             // Not `Interrupted`: std would try again.
             Error::FailStop { .. } | Error::Cancelled => ErrorKind::Other,

@@ -25,6 +25,8 @@ mod control;
 mod device;
 mod error;
 #[cfg(feature = "std")]
+mod file;
+#[cfg(feature = "std")]
 mod mem;
 #[cfg(feature = "std")]
 mod range_lock;
@@ -37,6 +39,8 @@ pub use bytes::{ByteDevice, ByteStream};
 pub use control::{Control, Progress};
 pub use device::{BlockDevice, Capabilities};
 pub use error::{Error, IoFailure, Operation};
+#[cfg(feature = "std")]
+pub use file::{FileDevice, FileOptions};
 #[cfg(feature = "std")]
 pub use mem::{MemDevice, SparseMemDevice};
 #[cfg(feature = "std")]
