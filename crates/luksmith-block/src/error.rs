@@ -203,6 +203,9 @@ pub enum Error {
         /// Bytes needed.
         expected: usize,
     },
+    /// A layer that stores random IVs got none for this write.
+    #[error("the random generator gave no bytes for the IVs of this write; none of it was written")]
+    Random,
     /// The caller cancelled the work.
     #[error("cancelled by the caller")]
     Cancelled,
@@ -244,7 +247,7 @@ impl From<Error> for std::io::Error {
             | Error::Unsupported { .. } => ErrorKind::Unsupported,
             Error::Busy => ErrorKind::ResourceBusy,
             // Not `Interrupted`: std would try again.
-            Error::FailStop { .. } | Error::Cancelled => ErrorKind::Other,
+            Error::FailStop { .. } | Error::Random | Error::Cancelled => ErrorKind::Other,
         };
         Self::new(kind, error)
     }

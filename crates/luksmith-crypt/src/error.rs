@@ -165,6 +165,12 @@ pub enum Error {
         /// The segment's sector size.
         expected: SectorSize,
     },
+    /// The device below says that it has more bytes than 64 bits can count.
+    #[error("the device below says that it has {blocks} blocks, which is more than 2^64 bytes")]
+    TooLarge {
+        /// Blocks of the device.
+        blocks: u64,
+    },
     /// Writing would use a nonce twice.
     #[error(
         "{spec} uses each sector's nonce again when it is overwritten, which gives the authentication key away; such volumes are opened read-only"

@@ -1,7 +1,8 @@
 //! What dm-crypt does: cipher specs, IVs, sector encryption, authenticated sectors.
 //!
 //! A [`CipherSpec`] is parsed from the text in a header; with a key it becomes a [`SectorCipher`],
-//! which works on runs of sectors.
+//! which works on runs of sectors, or an [`AeadCipher`], which makes and verifies tags too. Over a
+//! device these become a [`CryptDevice`] or an [`AuthenticatedDevice`].
 //!
 //! ```
 //! use luksmith_block::{SectorNumber, SectorSize};
@@ -29,6 +30,7 @@ extern crate alloc;
 mod adiantum;
 mod aead;
 mod block;
+mod device;
 mod error;
 mod iv;
 mod modes;
@@ -37,6 +39,7 @@ mod sector;
 mod spec;
 
 pub use aead::AeadCipher;
+pub use device::{AuthenticatedDevice, CryptDevice};
 pub use error::Error;
 #[cfg(feature = "std")]
 pub use random::SystemRandom;

@@ -1,0 +1,176 @@
+//! Encryption with a tag beside each sector.
+
+use alloc::boxed::Box;
+
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Capabilities, Error as BlockError, SectorNumber, SectorSize,
+    TaggedDevice,
+};
+use zeroize::Zeroize;
+
+use super::RUN_BYTES;
+use super::buffers::Buffers;
+use super::plain::{part_at, sector_at};
+use crate::{AeadCipher, Error, RandomSource};
+
+/// A device whose sectors are stored encrypted and authenticated on a device that keeps a tuple
+/// beside each block.
+///
+/// A read verifies every tag of the request before it hands out any of it. A cipher whose nonce is
+/// the sector number makes the device read-only: writing a sector twice would give the
+/// authentication key away.
+pub struct AuthenticatedDevice<T> {
+    device: T,
+    cipher: AeadCipher,
+    random: Box<dyn RandomSource>,
+    size: ByteLen,
+    buffers: Buffers,
+}
+
+impl<T: TaggedDevice> AuthenticatedDevice<T> {
+    /// Puts `cipher` over `device`. `random` gives the IVs that are stored, where any are.
+    ///
+    /// # Errors
+    /// [`Error::BlockSize`], [`Error::TupleBytes`] if the device's blocks or tuples have other
+    /// sizes than the cipher's; [`Error::TooLarge`] if its size does not fit 64 bits.
+    pub fn new(
+        device: T,
+        cipher: AeadCipher,
+        random: impl RandomSource + 'static,
+    ) -> Result<Self, Error> {
+        let shape = device.shape();
+        if shape.block_size != cipher.sector_size() {
+            return Err(Error::BlockSize {
+                found: shape.block_size,
+                expected: cipher.sector_size(),
+            });
+        }
+        if shape.tuple_bytes != cipher.tuple_bytes() {
+            return Err(Error::TupleBytes {
+                spec: cipher.spec().cipher().text(),
+                found: shape.tuple_bytes,
+                expected: cipher.tuple_bytes(),
+            });
+        }
+        let size = shape
+            .blocks
+            .checked_mul(shape.block_size.byte_len().get())
+            .ok_or(Error::TooLarge {
+                blocks: shape.blocks,
+            })?;
+        Ok(Self {
+            device,
+            cipher,
+            random: Box::new(random),
+            size: ByteLen::new(size),
+            buffers: Buffers::default(),
+        })
+    }
+
+    /// Gives the device below.
+    pub const fn device(&self) -> &T {
+        &self.device
+    }
+
+    /// Gives the cipher.
+    pub const fn cipher(&self) -> &AeadCipher {
+        &self.cipher
+    }
+
+    /// Gives the device below back. The key is wiped.
+    pub fn into_inner(self) -> T {
+        self.device
+    }
+
+    fn tuples_len(&self, data_len: usize) -> usize {
+        data_len / self.cipher.sector_size().bytes() * self.cipher.tuple_bytes()
+    }
+
+    fn read_part(&self, at: ByteOffset, part: &mut [u8]) -> Result<(), BlockError> {
+        self.buffers.with(self.tuples_len(part.len()), |tuples| {
+            self.device.read_tagged(sector_at(at), part, tuples)?;
+            self.cipher.open_in_place(sector_at(at), part, tuples)
+        })
+    }
+
+    fn write_part(&self, at: ByteOffset, part: &[u8]) -> Result<(), BlockError> {
+        let sector_bytes = self.cipher.sector_size().bytes();
+        let blocks = part.len() / sector_bytes;
+        // Before the device is asked to write, so that a failing generator changes nothing.
+        let ivs = self
+            .cipher
+            .draw_ivs(blocks, self.random.as_ref())
+            .map_err(|_| BlockError::Random)?;
+        let iv_bytes = self.cipher.spec().stored_iv_bytes();
+        let first = sector_at(at);
+        let (mut plain, mut ivs) = (part, ivs.as_slice());
+        let mut next = first.get();
+        self.device
+            .write_tagged(first, blocks, &mut |data, tuples| {
+                let run = data.len() / sector_bytes;
+                let (plain_run, plain_rest) = plain.split_at(data.len());
+                let (iv_run, iv_rest) = ivs.split_at(run * iv_bytes);
+                self.cipher
+                    .seal(SectorNumber::new(next), plain_run, iv_run, data, tuples)
+                    .expect("a tagged device lends whole blocks with their tuples");
+                (plain, ivs) = (plain_rest, iv_rest);
+                next += run as u64 * self.cipher.sector_size().sectors().get();
+            })
+    }
+}
+
+impl<T: TaggedDevice> BlockDevice for AuthenticatedDevice<T> {
+    fn size(&self) -> ByteLen {
+        self.size
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.cipher.sector_size()
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), BlockError> {
+        self.check_range(at, ByteLen::of(buf))?;
+        let mut wrong: Option<(SectorNumber, u64)> = None;
+        let mut result = Ok(());
+        for (index, part) in buf.chunks_mut(RUN_BYTES).enumerate() {
+            match self.read_part(part_at(at, index), part) {
+                Ok(()) => {}
+                // The rest is looked at too: the error counts every wrong sector of the request.
+                Err(BlockError::TagMismatch { first, count }) => {
+                    let (first, before) = wrong.unwrap_or((first, 0));
+                    wrong = Some((first, before + count));
+                }
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        if let Some((first, count)) = wrong {
+            result = Err(BlockError::TagMismatch { first, count });
+        }
+        // No plaintext of a request that fails is handed out.
+        result.inspect_err(|_| buf.zeroize())
+    }
+
+    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), BlockError> {
+        self.check_range(at, ByteLen::of(data))?;
+        if self.capabilities().read_only {
+            return Err(BlockError::ReadOnly);
+        }
+        for (index, part) in data.chunks(RUN_BYTES).enumerate() {
+            self.write_part(part_at(at, index), part)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        self.device.flush()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::default();
+        capabilities.read_only = self.cipher.spec().reuses_nonces();
+        capabilities
+    }
+}
