@@ -1,0 +1,383 @@
+//! What can go wrong between a passphrase and a volume key.
+
+use luksmith_block::ByteOffset;
+#[cfg(feature = "std")]
+use luksmith_block::IoFailure;
+use luksmith_hash::HashName;
+use luksmith_header::KdfUser;
+
+use crate::unlock::Report;
+
+/// Why a key could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A passphrase is empty or too long.
+    #[error(
+        "the passphrase has {found} bytes, 1 to {limit} are possible; an empty one has to be asked \
+         for by name"
+    )]
+    PassphraseLength {
+        /// Bytes found, or read so far.
+        found: usize,
+        /// Most bytes.
+        limit: usize,
+    },
+    /// A passphrase could not be read.
+    #[cfg(feature = "std")]
+    #[error("reading the passphrase failed: {failure}")]
+    PassphraseRead {
+        /// What the system said.
+        failure: IoFailure,
+    },
+    /// The system has no memory for this.
+    #[error("no memory for {bytes} bytes; close other programs or lower the limits")]
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+    /// The random source failed.
+    #[error("the source of random numbers failed, so no key can be made")]
+    Random,
+    /// The caller cancelled.
+    #[error("cancelled by the caller")]
+    Cancelled,
+    /// Threads for a key derivation could not be started.
+    #[error("{count} threads could not be started; allow fewer")]
+    Threads {
+        /// Threads asked for.
+        count: usize,
+    },
+    /// Stripes and key do not fit together.
+    #[error("{material} bytes are no whole number of stripes of {key} bytes")]
+    AfLength {
+        /// Bytes of the stripes.
+        material: usize,
+        /// Bytes of the key.
+        key: usize,
+    },
+    /// The header asks for more than the caller's limits, or is wrong in itself.
+    #[error(transparent)]
+    Header {
+        /// What the header crate says.
+        #[from]
+        source: luksmith_header::Error,
+    },
+    /// A key derivation without iterations.
+    #[error("{user} asks for 0 iterations, at least 1 is needed")]
+    NoIterations {
+        /// Who asks.
+        user: KdfUser,
+    },
+    /// Costs that Argon2 does not have.
+    #[error(
+        "{user} asks for Argon2 with {passes} passes over {memory_kib} KiB in {lanes} lanes; at least \
+         1 pass, 1 lane and 8 KiB for each lane are needed"
+    )]
+    Argon2Cost {
+        /// Who asks.
+        user: KdfUser,
+        /// Passes over the memory.
+        passes: u32,
+        /// Memory in KiB.
+        memory_kib: u32,
+        /// Lanes.
+        lanes: u32,
+    },
+    /// A derived key shorter than any cipher's.
+    #[error("{user} asks for a derived key of {found} bytes, at least 4 are needed")]
+    AreaKeyBytes {
+        /// Who asks.
+        user: KdfUser,
+        /// Bytes asked for.
+        found: u32,
+    },
+    /// A hash that does not exist or is not built in.
+    #[error("{user}: {source}")]
+    Hash {
+        /// Who names it.
+        user: KdfUser,
+        /// What the hash crate says.
+        source: luksmith_hash::Error,
+    },
+    /// A salt of the wrong length.
+    #[error("{user} has a salt of {found} bytes, 32 are needed")]
+    SaltLength {
+        /// Whose salt.
+        user: KdfUser,
+        /// Bytes found.
+        found: usize,
+    },
+    /// A digest that could not tell keys apart.
+    #[error(
+        "digest {digest} has {found} bytes; with {hash} it must have 20 or {}, so it proves no key",
+        .hash.digest_bytes()
+    )]
+    DigestLength {
+        /// The digest.
+        digest: u32,
+        /// Bytes found.
+        found: usize,
+        /// Its hash.
+        hash: HashName,
+    },
+    /// A key has not the length that its volume needs.
+    #[error("the key has {found} bytes, digest {digest} belongs to a key of {expected}")]
+    KeyLength {
+        /// The digest.
+        digest: u32,
+        /// Bytes found.
+        found: usize,
+        /// Bytes needed.
+        expected: u32,
+    },
+    /// A key is not the one that a digest was made of.
+    #[error("the key does not match digest {digest}: it is not this volume's key")]
+    DigestMismatch {
+        /// The digest.
+        digest: u32,
+    },
+    /// A cipher that does not exist, is not built in, or does not take such a key.
+    #[error("keyslot {keyslot}: {source}")]
+    Cipher {
+        /// The keyslot.
+        keyslot: u32,
+        /// What the cipher crate says.
+        source: luksmith_crypt::Error,
+    },
+    /// A keyslot area could not be read or written.
+    #[error("keyslot {keyslot}: {source}")]
+    Device {
+        /// The keyslot.
+        keyslot: u32,
+        /// What the device says.
+        source: luksmith_block::Error,
+    },
+    /// A keyslot area does not start between sectors.
+    #[error("the area of keyslot {keyslot} starts at byte {offset}, which is no multiple of 512")]
+    AreaMisaligned {
+        /// The keyslot.
+        keyslot: u32,
+        /// Its first byte.
+        offset: ByteOffset,
+    },
+    /// A key derivation that is not known.
+    #[error("{user} names the key derivation \"{name}\", which is not known")]
+    UnknownKdf {
+        /// Who names it.
+        user: KdfUser,
+        /// The name, escaped and shortened.
+        name: luksmith_header::Quoted,
+    },
+    /// A keyslot of a type that cannot be opened with a passphrase, or without a cipher.
+    #[error("keyslot {keyslot} holds no key behind a passphrase")]
+    KeyslotType {
+        /// The keyslot.
+        keyslot: u32,
+    },
+    /// A keyslot keeps its key unencrypted.
+    #[error(
+        "keyslot {keyslot} keeps its key unencrypted; choose \
+         NullCipherKeyslots::AcceptUnencryptedKeys to use it"
+    )]
+    NullCipher {
+        /// The keyslot.
+        keyslot: u32,
+    },
+    /// A keyslot without encryption was tried with a passphrase.
+    #[error(
+        "keyslot {keyslot} keeps its key unencrypted and opens with the empty passphrase alone"
+    )]
+    NullCipherPassphrase {
+        /// The keyslot.
+        keyslot: u32,
+    },
+    /// A keyslot that no digest lists.
+    #[error("keyslot {keyslot} is listed by no digest, so its key cannot be told from any other")]
+    NoDigest {
+        /// The keyslot.
+        keyslot: u32,
+    },
+    /// Nothing says how long a key must be.
+    #[error(
+        "digest {digest} has no keyslot that says how long its key is; state the length with \
+         UnlockOptions::key_bytes"
+    )]
+    KeyLengthUnknown {
+        /// The digest.
+        digest: u32,
+    },
+    /// No keyslot has this number.
+    #[error("there is no keyslot {keyslot}")]
+    NoSuchKeyslot {
+        /// The number.
+        keyslot: u32,
+    },
+    /// No keyslot opened.
+    #[error("no keyslot opened: {report}")]
+    NoKeyslotOpened {
+        /// What was tried, and what came of it.
+        report: Report,
+    },
+    /// The key is none of this volume's.
+    #[error("the key given matches no digest of this volume: {report}")]
+    NoDigestMatched {
+        /// What was tried, and what came of it.
+        report: Report,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{format, string::String, vec::Vec};
+
+    use luksmith_block::ByteLen;
+
+    use super::*;
+
+    /// Fails to compile when a variant is added: number it here and list it below.
+    fn number(error: &Error) -> usize {
+        match error {
+            Error::PassphraseLength { .. } => 0,
+            #[cfg(feature = "std")]
+            Error::PassphraseRead { .. } => 1,
+            Error::OutOfMemory { .. } => 2,
+            Error::Random => 3,
+            Error::Cancelled => 4,
+            Error::Threads { .. } => 5,
+            Error::AfLength { .. } => 6,
+            Error::Header { .. } => 7,
+            Error::NoIterations { .. } => 8,
+            Error::Argon2Cost { .. } => 9,
+            Error::AreaKeyBytes { .. } => 10,
+            Error::Hash { .. } => 11,
+            Error::SaltLength { .. } => 12,
+            Error::DigestLength { .. } => 13,
+            Error::KeyLength { .. } => 14,
+            Error::DigestMismatch { .. } => 15,
+            Error::Cipher { .. } => 16,
+            Error::Device { .. } => 17,
+            Error::AreaMisaligned { .. } => 18,
+            Error::UnknownKdf { .. } => 19,
+            Error::KeyslotType { .. } => 20,
+            Error::NullCipher { .. } => 21,
+            Error::NullCipherPassphrase { .. } => 22,
+            Error::NoDigest { .. } => 23,
+            Error::KeyLengthUnknown { .. } => 24,
+            Error::NoSuchKeyslot { .. } => 25,
+            Error::NoKeyslotOpened { .. } => 26,
+            Error::NoDigestMatched { .. } => 27,
+        }
+    }
+
+    const VARIANTS: usize = 28;
+
+    fn report() -> Report {
+        use crate::unlock::{Outcome, Skip, Subject};
+
+        let mut report = Report::default();
+        report.note(Subject::Keyslot(0), Outcome::Wrong);
+        report.note(
+            Subject::Keyslot(1),
+            Outcome::Failed(Error::KeyslotType { keyslot: 1 }),
+        );
+        for skip in [
+            Skip::Priority,
+            Skip::OtherKey,
+            Skip::Type,
+            Skip::NoPassphrase,
+        ] {
+            report.note(Subject::Keyslot(2), Outcome::Skipped(skip));
+        }
+        report.note(Subject::NamelessKeyslot(3), Outcome::Skipped(Skip::Name));
+        report.note(Subject::Digest(0), Outcome::Opened);
+        report
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn every_message_is_on_record() {
+        let user = KdfUser::Keyslot(3);
+        let errors = [
+            Error::PassphraseLength {
+                found: 0,
+                limit: 8_388_608,
+            },
+            Error::PassphraseRead {
+                failure: IoFailure::UnexpectedEnd,
+            },
+            Error::OutOfMemory { bytes: 1024 },
+            Error::Random,
+            Error::Cancelled,
+            Error::Threads { count: 4 },
+            Error::AfLength {
+                material: 100,
+                key: 64,
+            },
+            Error::Header {
+                source: luksmith_header::Error::NotLuks,
+            },
+            Error::NoIterations { user },
+            Error::Argon2Cost {
+                user,
+                passes: 4,
+                memory_kib: 31,
+                lanes: 4,
+            },
+            Error::AreaKeyBytes { user, found: 0 },
+            Error::Hash {
+                user,
+                source: HashName::parse("crc32").unwrap_err(),
+            },
+            Error::SaltLength {
+                user: KdfUser::Digest(0),
+                found: 31,
+            },
+            Error::DigestLength {
+                digest: 0,
+                found: 19,
+                hash: HashName::Sha256,
+            },
+            Error::KeyLength {
+                digest: 0,
+                found: 32,
+                expected: 64,
+            },
+            Error::DigestMismatch { digest: 0 },
+            Error::Cipher {
+                keyslot: 3,
+                source: luksmith_crypt::CipherSpec::parse_for_area("nix-xts-plain64").unwrap_err(),
+            },
+            Error::Device {
+                keyslot: 3,
+                source: luksmith_block::Error::PastEnd {
+                    at: ByteOffset::new(32768),
+                    len: ByteLen::new(256_000),
+                    size: ByteLen::new(4096),
+                },
+            },
+            Error::AreaMisaligned {
+                keyslot: 3,
+                offset: ByteOffset::new(32769),
+            },
+            Error::UnknownKdf {
+                user,
+                name: luksmith_header::Quoted::new("scrypt\n"),
+            },
+            Error::KeyslotType { keyslot: 3 },
+            Error::NullCipher { keyslot: 3 },
+            Error::NullCipherPassphrase { keyslot: 3 },
+            Error::NoDigest { keyslot: 3 },
+            Error::KeyLengthUnknown { digest: 0 },
+            Error::NoSuchKeyslot { keyslot: 3 },
+            Error::NoKeyslotOpened { report: report() },
+            Error::NoDigestMatched {
+                report: Report::default(),
+            },
+        ];
+        let listed: Vec<usize> = errors.iter().map(number).collect();
+        assert_eq!(listed, (0..VARIANTS).collect::<Vec<_>>());
+        let text: String = errors.iter().map(|error| format!("{error}\n")).collect();
+        assert_eq!(text, include_str!("../tests/messages.txt"), "\n{text}");
+    }
+}
