@@ -2,7 +2,7 @@
 //!
 //! A file per instruction set names its vector type and defines, with the same target features, the
 //! functions `splat`, `load`, `store`, `add`, `sum0`, `sum1` (the big sigmas), `mix0`, `mix1` (the
-//! small ones), `choose`, `majority` and `transposed`; then this macro makes the kernel from them.
+//! small ones), `choose`, `majority`, `transposed` and `pinned`; then this macro makes the kernel from them.
 //! A generic cannot do it: trait methods may not carry target features.
 
 /// Calls a step with const argument 0 to 15 in turn.
@@ -48,10 +48,13 @@ macro_rules! lane_kernel {
         fn round<const J: usize>(s: &mut [$vector; 8], word: $vector, k: &$word) {
             let [a, b, c, d, e, f, g, h] =
                 core::array::from_fn::<usize, 8, _>(|i| (16 - J % 8 + i) % 8);
-            let early = add(s[h], add(word, splat(*k)));
-            let t = add(add(early, choose(s[e], s[f], s[g])), sum1(s[e]));
-            s[d] = add(s[d], t);
-            s[h] = add(add(t, majority(s[a], s[b], s[c])), sum0(s[a]));
+            let early = pinned(add(s[h], add(word, splat(*k))));
+            let (big, select) = (sum1(s[e]), choose(s[e], s[f], s[g]));
+            // The next round waits for this sum first, so it does not wait for `t`: one addition
+            // more, two less in the chain from round to round.
+            s[d] = add(pinned(add(pinned(add(s[d], early)), select)), big);
+            let t = add(pinned(add(early, select)), big);
+            s[h] = add(pinned(add(t, majority(s[a], s[b], s[c]))), sum0(s[a]));
         }
 
         /// A round, and its message word replaced by the one of 16 rounds later.
@@ -77,8 +80,12 @@ macro_rules! lane_kernel {
         ) {
             if J % $group == 0 {
                 let words = transposed(lanes, at + J / $group * 16);
-                for (row, word) in next.0[J..].iter_mut().zip(words) {
-                    store(row, word);
+                // By index: an iterator here becomes a vector of addresses.
+                store(&mut next.0[J], words[0]);
+                store(&mut next.0[(J + 1) % 16], words[1]);
+                if $group == 4 {
+                    store(&mut next.0[(J + 2) % 16], words[2 % $group]);
+                    store(&mut next.0[(J + 3) % 16], words[3 % $group]);
                 }
             }
             round::<J>(s, w[J], &k[J]);

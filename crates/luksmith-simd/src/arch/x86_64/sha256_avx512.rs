@@ -111,13 +111,29 @@ fn mix1(w: __m512i) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn choose(e: __m512i, f: __m512i, g: __m512i) -> __m512i {
-    _mm512_ternarylogic_epi32::<0xca>(e, f, g)
+    _mm512_ternarylogic_epi32::<0xd8>(g, f, e)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn majority(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
-    _mm512_ternarylogic_epi32::<0xe8>(a, b, c)
+    _mm512_ternarylogic_epi32::<0xe8>(c, b, a)
+}
+
+/// The same value, of which the compiler knows nothing: it would otherwise reorder sums, which
+/// decides how long a round takes, and merge shuffles into more of them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn pinned(mut x: __m512i) -> __m512i {
+    // SAFETY: the text is a comment; nothing is executed.
+    unsafe {
+        core::arch::asm!(
+            "/* {0} */",
+            inout(zmm_reg) x,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    x
 }
 
 /// Four message words of every lane, from the 16 bytes at `at`.
@@ -146,10 +162,10 @@ fn transposed(lanes: &[&[u8]; 16], at: usize) -> [__m512i; 4] {
         12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3,
     ));
     [
-        _mm512_shuffle_epi8(_mm512_unpacklo_epi64(low01, low23), swap),
-        _mm512_shuffle_epi8(_mm512_unpackhi_epi64(low01, low23), swap),
-        _mm512_shuffle_epi8(_mm512_unpacklo_epi64(high01, high23), swap),
-        _mm512_shuffle_epi8(_mm512_unpackhi_epi64(high01, high23), swap),
+        _mm512_shuffle_epi8(pinned(_mm512_unpacklo_epi64(low01, low23)), swap),
+        _mm512_shuffle_epi8(pinned(_mm512_unpackhi_epi64(low01, low23)), swap),
+        _mm512_shuffle_epi8(pinned(_mm512_unpacklo_epi64(high01, high23)), swap),
+        _mm512_shuffle_epi8(pinned(_mm512_unpackhi_epi64(high01, high23)), swap),
     ]
 }
 

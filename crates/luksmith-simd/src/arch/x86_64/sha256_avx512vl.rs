@@ -113,13 +113,29 @@ fn mix1(w: __m256i) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512vl")]
 fn choose(e: __m256i, f: __m256i, g: __m256i) -> __m256i {
-    _mm256_ternarylogic_epi32::<0xca>(e, f, g)
+    _mm256_ternarylogic_epi32::<0xd8>(g, f, e)
 }
 
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512vl")]
 fn majority(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
-    _mm256_ternarylogic_epi32::<0xe8>(a, b, c)
+    _mm256_ternarylogic_epi32::<0xe8>(c, b, a)
+}
+
+/// The same value, of which the compiler knows nothing: it would otherwise reorder sums, which
+/// decides how long a round takes, and merge shuffles into more of them.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512vl")]
+fn pinned(mut x: __m256i) -> __m256i {
+    // SAFETY: the text is a comment; nothing is executed.
+    unsafe {
+        core::arch::asm!(
+            "/* {0} */",
+            inout(ymm_reg) x,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    x
 }
 
 /// Four message words of every lane, from the 16 bytes at `at`.
@@ -145,10 +161,10 @@ fn transposed(lanes: &[&[u8]; 8], at: usize) -> [__m256i; 4] {
         12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3,
     ));
     [
-        _mm256_shuffle_epi8(_mm256_unpacklo_epi64(low01, low23), swap),
-        _mm256_shuffle_epi8(_mm256_unpackhi_epi64(low01, low23), swap),
-        _mm256_shuffle_epi8(_mm256_unpacklo_epi64(high01, high23), swap),
-        _mm256_shuffle_epi8(_mm256_unpackhi_epi64(high01, high23), swap),
+        _mm256_shuffle_epi8(pinned(_mm256_unpacklo_epi64(low01, low23)), swap),
+        _mm256_shuffle_epi8(pinned(_mm256_unpackhi_epi64(low01, low23)), swap),
+        _mm256_shuffle_epi8(pinned(_mm256_unpacklo_epi64(high01, high23)), swap),
+        _mm256_shuffle_epi8(pinned(_mm256_unpackhi_epi64(high01, high23)), swap),
     ]
 }
 

@@ -113,13 +113,29 @@ fn mix1(w: __m512i) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
 fn choose(e: __m512i, f: __m512i, g: __m512i) -> __m512i {
-    _mm512_ternarylogic_epi64::<0xca>(e, f, g)
+    _mm512_ternarylogic_epi64::<0xd8>(g, f, e)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
 fn majority(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
-    _mm512_ternarylogic_epi64::<0xe8>(a, b, c)
+    _mm512_ternarylogic_epi64::<0xe8>(c, b, a)
+}
+
+/// The same value, of which the compiler knows nothing: it would otherwise reorder sums, which
+/// decides how long a round takes, and merge shuffles into more of them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+fn pinned(mut x: __m512i) -> __m512i {
+    // SAFETY: the text is a comment; nothing is executed.
+    unsafe {
+        core::arch::asm!(
+            "/* {0} */",
+            inout(zmm_reg) x,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    x
 }
 
 /// Two message words of every lane, from the 16 bytes at `at`.
@@ -146,8 +162,8 @@ fn transposed(lanes: &[&[u8]; 8], at: usize) -> [__m512i; 2] {
         8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7,
     ));
     [
-        _mm512_shuffle_epi8(_mm512_unpacklo_epi64(r0, r1), swap),
-        _mm512_shuffle_epi8(_mm512_unpackhi_epi64(r0, r1), swap),
+        _mm512_shuffle_epi8(pinned(_mm512_unpacklo_epi64(r0, r1)), swap),
+        _mm512_shuffle_epi8(pinned(_mm512_unpackhi_epi64(r0, r1)), swap),
     ]
 }
 
