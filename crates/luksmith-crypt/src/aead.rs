@@ -213,6 +213,48 @@ impl AeadCipher {
         Ok(())
     }
 
+    /// Makes the tuples under which the bytes of `data` verify as the ciphertext that they already
+    /// are: a device of zeros becomes readable, as noise, by writing tuples alone.
+    ///
+    /// # Errors
+    /// [`Error::TagsOverGivenCiphertext`] unless the tag is an HMAC and no IV is stored: with an
+    /// AEAD cipher, two messages under one nonce would give the authentication key away.
+    /// [`Error::PartialSector`], [`Error::Length`].
+    pub fn tag_ciphertext(
+        &self,
+        first: SectorNumber,
+        data: &[u8],
+        tuples: &mut [u8],
+    ) -> Result<(), Error> {
+        self.sectors(data.len(), tuples.len())?;
+        let refused = || Error::TagsOverGivenCiphertext {
+            spec: self.spec.cipher().text(),
+        };
+        if self.spec.stored_iv_bytes() > 0 {
+            return Err(refused());
+        }
+        match &self.keyed {
+            Keyed::Fused(keyed) => {
+                for (at, (data, tuples)) in self.batches(data, tuples).enumerate() {
+                    let sectors = data.len() / self.sector_size.bytes();
+                    let prefixes = self.prefixes(first, at, sectors);
+                    let (prefixes, _) = prefixes.split_at(sectors * HMAC_PREFIX_BYTES);
+                    let sector_bytes = self.sector_size.bytes();
+                    keyed
+                        .tag
+                        .tags(prefixes, HMAC_PREFIX_BYTES, sector_bytes, data, tuples)
+                        .expect("the lengths were checked above");
+                }
+                Ok(())
+            }
+            Keyed::EncryptThenMac(inner) => {
+                inner.tag_ciphertext(first, data, tuples);
+                Ok(())
+            }
+            Keyed::Sealed { .. } => Err(refused()),
+        }
+    }
+
     /// Verifies the tuples of the sectors in `data` and, if all are right, leaves their plaintext
     /// in its place; otherwise all of `data` is zero.
     ///
@@ -295,19 +337,13 @@ impl AeadCipher {
     ) -> Mismatches {
         let mut wrong = Mismatches::default();
         let sector_bytes = self.sector_size.bytes();
-        let mut prefixes = [0; BATCH * HMAC_PREFIX_BYTES];
         let batches = data
             .chunks(BATCH * sector_bytes)
             .zip(tuples.chunks(BATCH * self.tuple_bytes()));
         for (batch, (data, tuples)) in batches.enumerate() {
             let sectors = data.len() / sector_bytes;
-            let (prefixes, _) = prefixes.split_at_mut(sectors * HMAC_PREFIX_BYTES);
-            for (at, prefix) in prefixes.chunks_exact_mut(HMAC_PREFIX_BYTES).enumerate() {
-                let number = self.number(first, batch * BATCH + at);
-                let (sector, iv) = prefix.split_at_mut(8);
-                sector.copy_from_slice(&number.to_le_bytes());
-                IvMaker::Le64.write(number.wrapping_add(self.iv_tweak), iv);
-            }
+            let prefixes = self.prefixes(first, batch, sectors);
+            let (prefixes, _) = prefixes.split_at(sectors * HMAC_PREFIX_BYTES);
             let each = tag.tag_bytes();
             let prefix_bytes = HMAC_PREFIX_BYTES;
             match tag.verify(prefixes, prefix_bytes, sector_bytes, data, tuples, each) {
@@ -321,6 +357,33 @@ impl AeadCipher {
             }
         }
         wrong
+    }
+
+    fn batches<'a>(
+        &self,
+        data: &'a [u8],
+        tuples: &'a mut [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a mut [u8])> + use<'a> {
+        data.chunks(BATCH * self.sector_size.bytes())
+            .zip(tuples.chunks_mut(BATCH * self.tuple_bytes()))
+    }
+
+    /// Sector number and plain64 IV of each of the `sectors` sectors of batch `batch`.
+    fn prefixes(
+        &self,
+        first: SectorNumber,
+        batch: usize,
+        sectors: usize,
+    ) -> [u8; BATCH * HMAC_PREFIX_BYTES] {
+        let mut prefixes = [0; BATCH * HMAC_PREFIX_BYTES];
+        let parts = prefixes.chunks_exact_mut(HMAC_PREFIX_BYTES);
+        for (at, prefix) in parts.take(sectors).enumerate() {
+            let number = self.number(first, batch * BATCH + at);
+            let (sector, iv) = prefix.split_at_mut(8);
+            sector.copy_from_slice(&number.to_le_bytes());
+            IvMaker::Le64.write(number.wrapping_add(self.iv_tweak), iv);
+        }
+        prefixes
     }
 
     /// Counts the sectors of a request, once data and tuples fit together.

@@ -93,7 +93,7 @@ pub enum Error {
         spec: String,
     },
     /// A hash cannot be used.
-    #[error("hash of a cipher or integrity type: {0}")]
+    #[error(transparent)]
     Hash(#[from] luksmith_hash::Error),
     /// The digest of an ESSIV hash is no key of the cipher.
     #[error("IV essiv:{hash}: its digest of {digest} bytes is no key of {cipher}")]
@@ -176,6 +176,15 @@ pub enum Error {
         "{spec} uses each sector's nonce again when it is overwritten, which gives the authentication key away; such volumes are opened read-only"
     )]
     NonceReuse {
+        /// The specification.
+        spec: String,
+    },
+    /// Tags were asked for over ciphertext that the cipher did not make.
+    #[error(
+        "{spec}: tags over given ciphertext can be made for an hmac without stored IVs only; \
+         initialise such a volume by writing zeros through it"
+    )]
+    TagsOverGivenCiphertext {
         /// The specification.
         spec: String,
     },

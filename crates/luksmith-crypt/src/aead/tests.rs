@@ -244,6 +244,43 @@ fn any_changed_byte_or_place_is_found_and_nothing_is_handed_out() {
 }
 
 #[test]
+fn zeros_with_tags_over_them_verify_and_open_as_noise() {
+    for (spec, integrity, key_bytes) in [
+        ("aes-xts-plain64", "hmac(sha256)", 96),
+        ("aes-cbc-essiv:sha256", "hmac(sha1)", 52),
+    ] {
+        let cipher = cipher(spec, integrity, key_bytes, SectorSize::S512).with_iv_tweak(5);
+        let sectors = 2 * BATCH + 1;
+        let mut data = vec![0; sectors * 512];
+        let mut tuples = vec![0; sectors * cipher.tuple_bytes()];
+        cipher.tag_ciphertext(FIRST, &data, &mut tuples).unwrap();
+        assert_eq!(cipher.verify(FIRST, &data, &tuples), Ok(()), "{spec}");
+        cipher.open_in_place(FIRST, &mut data, &tuples).unwrap();
+        assert_ne!(data, vec![0; sectors * 512], "{spec}");
+        // Sealing the noise gives the zeros and the same tags back.
+        let mut sealed = vec![1; data.len()];
+        let mut again = vec![0; tuples.len()];
+        cipher
+            .seal(FIRST, &data, &[], &mut sealed, &mut again)
+            .unwrap();
+        assert_eq!(sealed, vec![0; sectors * 512], "{spec}");
+        assert_eq!(again, tuples, "{spec}");
+    }
+    for (spec, integrity, key_bytes) in [
+        ("aes-xts-random", "hmac(sha256)", 96),
+        ("aes-gcm-random", "aead", 32),
+        ("aegis128-random", "aead", 16),
+    ] {
+        let cipher = cipher(spec, integrity, key_bytes, SectorSize::S512);
+        let mut tuple = vec![0; cipher.tuple_bytes()];
+        assert_eq!(
+            cipher.tag_ciphertext(FIRST, &[0; 512], &mut tuple),
+            Err(Error::TagsOverGivenCiphertext { spec: spec.into() })
+        );
+    }
+}
+
+#[test]
 fn without_a_tag_nothing_is_noticed_and_the_iv_is_stored() {
     let cipher = cipher("aes-xts-random", "none", 64, SectorSize::S512);
     let plain = pattern(1024);
