@@ -178,4 +178,99 @@ pub enum Error {
          algorithm or key is not this device's"
     )]
     SuperblockMac,
+    /// The system gives no random numbers.
+    #[error("the system's random number generator failed")]
+    Random,
+    /// The journal cipher's name is not known.
+    #[error("no such journal cipher; ctr(aes), cbc(aes) and chacha20 are known")]
+    JournalCipherName,
+    /// The journal cipher's key has the wrong length.
+    #[error("a journal key of {found} bytes; AES takes 16, 24 or 32, ChaCha20 takes 32")]
+    JournalCipherKey {
+        /// Bytes given.
+        found: usize,
+    },
+    /// A sector of the journal is foreign.
+    #[error(
+        "journal section {section}, sector {sector}: no commit id of this place; the journal was \
+         damaged or needs another journal cipher or key. Recovery mode reads without it"
+    )]
+    CommitId {
+        /// The section.
+        section: u32,
+        /// The sector within the section.
+        sector: usize,
+    },
+    /// The journal's laps cannot be told apart.
+    #[error(
+        "the journal carries all four sequence numbers at once, so its order is lost; recovery \
+         mode reads without it"
+    )]
+    CommitIds,
+    /// A section's MAC is wrong.
+    #[error(
+        "journal section {section}: its MAC does not match; it was changed outside, or the journal \
+         MAC's key is not this device's. Recovery mode reads without the journal"
+    )]
+    SectionMac {
+        /// The section.
+        section: u32,
+    },
+    /// An entry names a sector inside a block.
+    #[error(
+        "journal section {section}, entry {entry}: sector {sector} is not the start of a block"
+    )]
+    JournalSector {
+        /// The section.
+        section: u32,
+        /// The entry within the section.
+        entry: usize,
+        /// The sector it names.
+        sector: SectorNumber,
+    },
+    /// An entry's tag does not belong to its data.
+    #[error(
+        "journal section {section}, entry {entry}: the tag does not match the data meant for sector \
+         {sector}; the journal was changed outside, so nothing of it was applied. Open read-only to \
+         read what verifies"
+    )]
+    JournalTag {
+        /// The section.
+        section: u32,
+        /// The entry within the section.
+        entry: usize,
+        /// The sector it names.
+        sector: SectorNumber,
+    },
+    /// The journal is not what it was a moment ago.
+    #[error("journal section {section} changed while the device was open; who else writes to it?")]
+    JournalChanged {
+        /// The section.
+        section: u32,
+    },
+    /// The journal is larger than the caller wants to read.
+    #[error("a journal of {found} bytes, the limit is {limit}; raise OpenOptions::journal_limit")]
+    JournalLimit {
+        /// Bytes of the journal.
+        found: luksmith_block::ByteLen,
+        /// The limit.
+        limit: luksmith_block::ByteLen,
+    },
+    /// Bitmap mode without an internal hash.
+    #[error("bitmap mode needs an internal hash, so that marked regions can be recalculated")]
+    BitmapNeedsHash,
+    /// The device was not closed in bitmap mode.
+    #[error(
+        "the device was in use in bitmap mode when it was last written, and marked regions may not \
+         match their tags; open read-only, or recalculate"
+    )]
+    BitmapDirty,
+    /// More blocks wait in the journal than may be remembered.
+    #[error(
+        "more than {limit} blocks wait in the journal; raise OpenOptions::overlay_blocks to open it"
+    )]
+    OverlayLimit {
+        /// The limit.
+        limit: usize,
+    },
 }

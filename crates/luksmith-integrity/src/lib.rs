@@ -16,16 +16,27 @@
 //! ```
 
 mod convert;
+mod device;
 mod digest;
 mod error;
+mod format;
+mod hashed;
+mod journal;
 mod layout;
 mod mac;
+mod stop;
 pub mod superblock;
+mod sync;
 mod tag;
+mod tag_area;
 
+pub use device::{Devices, FlagPolicy, IntegrityDevice, Mode, OpenOptions};
 pub use digest::DigestName;
 pub use error::Error;
+pub use format::{format, random_salt};
+pub use hashed::HashedDevice;
+pub use journal::JournalCipher;
 pub use layout::{DeviceSizes, FormatRequest, Interleave, Layout, Position, SectionShape};
 pub use mac::JournalMac;
 pub use superblock::{Flags, Superblock};
-pub use tag::TagMaker;
+pub use tag::{DiscardMarker, TagMaker};

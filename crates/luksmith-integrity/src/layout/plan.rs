@@ -132,6 +132,10 @@ impl FormatRequest {
         self
     }
 
+    pub(crate) fn has_journal_mac(&self) -> bool {
+        self.journal_mac
+    }
+
     /// Computes superblock and layout for devices of these sizes.
     ///
     /// # Errors

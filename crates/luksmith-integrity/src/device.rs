@@ -1,0 +1,637 @@
+//! An open device: reading, writing, and the states between opening and closing.
+//!
+//! Locks, in the order in which they are taken:
+//!
+//! 1. `activation`: one thread applies the journal before the first write.
+//! 2. `ranges`: readers share the sectors that they read; whoever writes in place holds its sectors
+//!    alone, for data and tags together. A write in journal mode takes no range: it becomes visible at
+//!    once, in the ring's index.
+//! 3. The ring's state, a shard of the tag cache, the bitmap, the overlay's last section: short, one at
+//!    a time.
+
+mod activate;
+mod options;
+mod place;
+
+pub use options::{FlagPolicy, Mode, OpenOptions};
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use luksmith_block::{
+    BlockDevice, ByteLen, CheckTuple, Error as DeviceError, Operation, RangeLock, SectorNumber,
+    SectorSize, TaggedDevice, TaggedShape,
+};
+
+use crate::{
+    DeviceSizes, Error, Flags, Layout, Superblock,
+    convert::{narrow, wide},
+    journal::{
+        commit::{Ring, Run},
+        replay::{self, Overlay, OverlayEntry, Plan},
+        section::SectionCodec,
+    },
+    stop::Stop,
+    superblock::SUPERBLOCK_BYTES,
+    sync::{Mutex, lock},
+    tag_area::TagArea,
+};
+
+/// Bytes of data that one call of `fill` makes, and one run of the journal holds, at most.
+const RUN_BYTES: usize = 256 << 10;
+
+/// The one or two devices below.
+#[derive(Clone, Copy, Debug)]
+pub struct Devices<D> {
+    data: D,
+    meta: Option<D>,
+}
+
+impl<D: BlockDevice> Devices<D> {
+    /// Takes one device with tags between the data.
+    pub fn interleaved(device: D) -> Self {
+        Self {
+            data: device,
+            meta: None,
+        }
+    }
+
+    /// Takes a device of data only, and one with superblock, journal and tags.
+    pub fn split(data: D, meta: D) -> Self {
+        Self {
+            data,
+            meta: Some(meta),
+        }
+    }
+
+    /// Gives the device with the data.
+    pub fn data(&self) -> &D {
+        &self.data
+    }
+
+    /// Gives the device with superblock, journal and tags.
+    pub fn meta(&self) -> &D {
+        self.meta.as_ref().unwrap_or(&self.data)
+    }
+
+    /// Gives the sizes of the devices.
+    #[must_use]
+    pub fn sizes(&self) -> DeviceSizes {
+        DeviceSizes {
+            data: self.data.size().whole_sectors(),
+            meta: self.meta.as_ref().map(|meta| meta.size().whole_sectors()),
+        }
+    }
+
+    /// Reads the superblock at `start`, without looking at its MAC.
+    ///
+    /// # Errors
+    /// [`Error::Device`], and those of [`Superblock::parse`].
+    pub fn read_superblock(&self, start: SectorNumber) -> Result<Superblock, Error> {
+        let mut bytes = vec![0; SUPERBLOCK_BYTES];
+        self.meta().read_at(start.byte_offset()?, &mut bytes)?;
+        Superblock::parse(&bytes)
+    }
+
+    /// Flushes the metadata device, and the data device if it is another one.
+    pub(crate) fn flush(&self) -> Result<(), DeviceError> {
+        if let Some(meta) = &self.meta {
+            meta.flush()?;
+        }
+        self.data.flush()
+    }
+}
+
+/// A dm-integrity device whose tags someone above makes and verifies.
+///
+/// Opening writes nothing: what waits in the journal is shown as if it were in place. Before the first
+/// write the journal is applied, made durable and, where the kernel would do so, erased.
+///
+/// Dropping the device tries to commit; only [`close`](Self::close) reports whether that worked, and
+/// leaves the journal empty.
+#[derive(Debug)]
+pub struct IntegrityDevice<D: BlockDevice> {
+    pub(crate) devices: Devices<D>,
+    pub(crate) layout: Layout,
+    pub(crate) superblock: Superblock,
+    pub(crate) options: OpenOptions,
+    /// Blocks that can be reached: what the superblock says, whatever there is room for.
+    blocks: u64,
+    codec: SectionCodec,
+    tags: TagArea,
+    pub(crate) ranges: RangeLock,
+    pub(crate) stop: Stop,
+    /// What is to be done with the journal; `None` where there is none to be looked at.
+    plan: Option<Plan>,
+    /// What waits in the journal, until it is applied.
+    overlay: Mutex<Option<Arc<Overlay>>>,
+    /// The section that the overlay read last.
+    overlay_section: Mutex<Option<(u32, Arc<Vec<u8>>)>>,
+    activation: Mutex<()>,
+    active: OnceLock<Active>,
+    /// When the oldest change was made that no flush has taken up, outside journal mode.
+    waiting_since: Mutex<Option<Instant>>,
+    closed: bool,
+}
+
+/// What exists once the device may be written.
+#[derive(Debug)]
+struct Active {
+    /// The journal, in journal mode.
+    ring: Option<Ring>,
+}
+
+impl<D: BlockDevice> IntegrityDevice<D> {
+    /// Opens a formatted device.
+    ///
+    /// Nothing is written. With a journal to be checked ([`OpenOptions::check_journal`]) and unless
+    /// opened read-only, every entry that waits in the journal is verified here.
+    ///
+    /// # Errors
+    /// Those of [`Superblock::parse`], [`Superblock::verify_mac`] and [`Layout::of`];
+    /// [`Error::TagSize`], [`Error::BlockSize`], [`Error::FlagsRefused`], [`Error::DeviceSectors`];
+    /// [`Error::DestroysItself`] unless read-only; for the journal [`Error::CommitId`],
+    /// [`Error::CommitIds`], [`Error::SectionMac`], [`Error::JournalSector`], [`Error::JournalTag`],
+    /// [`Error::OverlayLimit`]; [`Error::Device`].
+    pub fn open(devices: Devices<D>, options: OpenOptions) -> Result<Self, Error> {
+        let superblock = devices.read_superblock(options.start)?;
+        Self::open_as(devices, superblock, options)
+    }
+
+    /// Opens a device whose superblock was read already, so that it is not read twice.
+    pub(crate) fn open_as(
+        devices: Devices<D>,
+        superblock: Superblock,
+        options: OpenOptions,
+    ) -> Result<Self, Error> {
+        if options.mode != Mode::Recovery {
+            superblock.verify_mac(options.journal_mac.as_deref())?;
+        }
+        options.admit(&superblock)?;
+        let sizes = devices.sizes();
+        let layout = Layout::of(&superblock, sizes, options.start, options.buffer_sectors)?;
+        check_sectors(&devices, layout.block_size())?;
+        if layout.destroys_itself() && !options.is_read_only() {
+            return Err(Error::DestroysItself);
+        }
+        let codec = SectionCodec::new(
+            &layout,
+            superblock.active_salt(),
+            options.journal_mac.clone(),
+            options.journal_cipher.clone(),
+        );
+        let (plan, overlay) = read_journal(&devices, &superblock, &layout, &codec, &options)?;
+        let meta_size = devices.meta().size();
+        let spb = layout.block_size().sectors().get();
+        Ok(Self {
+            blocks: superblock.provided_data_sectors().get() / spb,
+            tags: TagArea::new(&layout, meta_size, options.tag_cache),
+            devices,
+            layout,
+            superblock,
+            options,
+            codec,
+            ranges: RangeLock::new(),
+            stop: Stop::default(),
+            plan,
+            overlay: Mutex::new(overlay.map(Arc::new)),
+            overlay_section: Mutex::default(),
+            activation: Mutex::default(),
+            active: OnceLock::new(),
+            waiting_since: Mutex::default(),
+            closed: false,
+        })
+    }
+
+    /// Gives the geometry.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Gives the superblock as it was read.
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Gives the number of blocks that wait in a journal that was not applied yet.
+    ///
+    /// # Errors
+    /// [`DeviceError::FailStop`] if a panic left the device behind.
+    pub fn blocks_in_journal(&self) -> Result<usize, DeviceError> {
+        Ok(lock(&self.overlay)?
+            .as_ref()
+            .map_or(0, |overlay| overlay.len()))
+    }
+
+    /// Makes durable what has been waiting for `age` or longer.
+    ///
+    /// The engine has no thread: someone who has one calls this now and then.
+    ///
+    /// # Errors
+    /// As [`TaggedDevice::flush`].
+    pub fn commit_if_older_than(&self, age: Duration) -> Result<(), DeviceError> {
+        let Some(active) = self.active.get() else {
+            return Ok(());
+        };
+        if let Some(ring) = &active.ring {
+            ring.commit_if_older_than(self, age)?;
+        }
+        let since = *lock(&self.waiting_since)?;
+        match since {
+            Some(since) if since.elapsed() >= age => self.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Applies and erases the journal now, as the first write would.
+    ///
+    /// # Errors
+    /// [`DeviceError::ReadOnly`], [`DeviceError::FailStop`]; [`DeviceError::TagMismatch`] for an entry
+    /// that does not verify; what the devices give.
+    pub fn apply_journal(&self) -> Result<(), DeviceError> {
+        self.active().map(drop)
+    }
+
+    /// Commits, writes everything in place, empties the journal if this session used it, and flushes.
+    ///
+    /// # Errors
+    /// As [`TaggedDevice::flush`]; the journal then still has what is not in place.
+    pub fn close(mut self) -> Result<(), DeviceError> {
+        self.closed = true;
+        let Some(active) = self.active.get() else {
+            return Ok(());
+        };
+        self.stop.check()?;
+        match &active.ring {
+            Some(ring) => {
+                ring.drain(&self)?;
+                self.empty_journal(ring)?;
+                self.flush_bypassed()
+            }
+            None => self.flush_in_place(),
+        }
+    }
+
+    /// Checks that a request is whole blocks of the device and gives its sectors.
+    pub(crate) fn check_request(
+        &self,
+        first: SectorNumber,
+        blocks: usize,
+    ) -> Result<core::ops::Range<u64>, DeviceError> {
+        let spb = self.layout.block_size().sectors().get();
+        let at = first.byte_offset()?;
+        let sectors = wide(blocks).saturating_mul(spb);
+        let len = luksmith_block::SectorCount::new(sectors).byte_len()?;
+        if !first.get().is_multiple_of(spb) {
+            return Err(DeviceError::Misaligned {
+                at,
+                len,
+                sector_size: self.layout.block_size(),
+            });
+        }
+        let end = first.get().checked_add(sectors);
+        match end {
+            Some(end) if end <= self.blocks * spb => Ok(first.get()..end),
+            _ => Err(DeviceError::PastEnd {
+                at,
+                len,
+                size: luksmith_block::SectorCount::new(self.blocks * spb).byte_len()?,
+            }),
+        }
+    }
+
+    /// Gives the number of whole blocks in `data`, with one tag each in `tuples`.
+    pub(crate) fn check_lengths(&self, data: usize, tuples: usize) -> Result<usize, DeviceError> {
+        let block = self.layout.block_size().bytes();
+        let blocks = data / block;
+        let expected = blocks.saturating_mul(usize::from(self.layout.tag_bytes()));
+        if !data.is_multiple_of(block) {
+            return Err(DeviceError::Length {
+                what: "data",
+                found: data,
+                expected: blocks * block,
+            });
+        }
+        if tuples != expected {
+            return Err(DeviceError::Length {
+                what: "tuples",
+                found: tuples,
+                expected,
+            });
+        }
+        Ok(blocks)
+    }
+
+    /// Copies one block and its tag out of the journal that was not applied yet.
+    fn read_overlaid(
+        &self,
+        sector: u64,
+        found: OverlayEntry,
+        data: &mut [u8],
+        tuple: &mut [u8],
+    ) -> Result<(), DeviceError> {
+        let mut last = lock(&self.overlay_section)?;
+        let image = match &*last {
+            Some((section, image)) if *section == found.section => Arc::clone(image),
+            _ => {
+                let mut image = vec![0; self.codec.section_bytes()];
+                let place = (found.section, found.sequence);
+                replay::load(
+                    self.devices.meta(),
+                    &self.layout,
+                    &self.codec,
+                    place,
+                    &mut image,
+                )
+                .map_err(|error| self.as_device_error(error, sector))?;
+                let image = Arc::new(image);
+                *last = Some((found.section, Arc::clone(&image)));
+                image
+            }
+        };
+        drop(last);
+        if self.codec.target(found.entry, &image) != Some(sector) {
+            let changed = Error::JournalChanged {
+                section: found.section,
+            };
+            return Err(self.as_device_error(changed, sector));
+        }
+        self.codec.copy_entry(found.entry, &image, data, tuple);
+        Ok(())
+    }
+
+    /// Gives the error of the device border for an error met behind it while serving `sector`.
+    fn as_device_error(&self, error: Error, sector: u64) -> DeviceError {
+        let mismatch = |first| DeviceError::TagMismatch {
+            first,
+            count: self.layout.block_size().sectors().get(),
+        };
+        match error {
+            Error::Device { source } => source,
+            Error::JournalTag { sector, .. } => mismatch(sector),
+            // The journal is not what it was when the device was opened: somebody else writes to it.
+            _ => mismatch(SectorNumber::new(sector)),
+        }
+    }
+
+    /// Reads blocks, taking those in `hits` from elsewhere by `copy`.
+    fn read_around<T>(
+        &self,
+        first: u64,
+        data: &mut [u8],
+        tuples: &mut [u8],
+        hits: Vec<(u64, T)>,
+        mut copy: impl FnMut(u64, T, &mut [u8], &mut [u8]) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
+        let block = self.layout.block_size().bytes();
+        let tag = usize::from(self.layout.tag_bytes());
+        let spb = self.layout.block_size().sectors().get();
+        let (mut data, mut tuples, mut at) = (data, tuples, first);
+        for (sector, hit) in hits {
+            let between = narrow((sector - at) / spb);
+            let (gap, rest) = data.split_at_mut(between * block);
+            let (gap_tags, rest_tags) = tuples.split_at_mut(between * tag);
+            self.read_in_place(at, gap, gap_tags)?;
+            let (one, later) = rest.split_at_mut(block);
+            let (one_tag, later_tags) = rest_tags.split_at_mut(tag);
+            copy(sector, hit, one, one_tag)?;
+            (data, tuples, at) = (later, later_tags, sector + spb);
+        }
+        self.read_in_place(at, data, tuples)
+    }
+
+    /// Notes that something waits for a flush.
+    fn note_change(&self) -> Result<(), DeviceError> {
+        lock(&self.waiting_since)?.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// Writes out tags and flushes: everything written in place so far becomes durable.
+    pub(crate) fn flush_in_place(&self) -> Result<(), DeviceError> {
+        *lock(&self.waiting_since)? = None;
+        let tags = self.tags.flush(self.devices.meta());
+        self.stop.on_failure(Operation::Write, tags)?;
+        let flushed = self.devices.flush();
+        self.stop.on_failure(Operation::Flush, flushed)
+    }
+
+    /// Makes durable, in journal mode, what went past the journal.
+    fn flush_bypassed(&self) -> Result<(), DeviceError> {
+        if lock(&self.waiting_since)?.is_some() {
+            self.flush_in_place()?;
+        }
+        Ok(())
+    }
+
+    /// Writes blocks whose data and tags are at hand.
+    pub(crate) fn write_pairs(
+        &self,
+        first: SectorNumber,
+        data: &[u8],
+        tuples: &[u8],
+    ) -> Result<(), DeviceError> {
+        let blocks = self.check_lengths(data.len(), tuples.len())?;
+        let range = self.check_request(first, blocks)?;
+        let active = self.active()?;
+        if blocks == 0 {
+            return Ok(());
+        }
+        match &active.ring {
+            Some(ring) => ring.append(
+                self,
+                first.get(),
+                Run {
+                    data: data.into(),
+                    tuples: tuples.into(),
+                    blocks,
+                },
+            ),
+            None => self.write_alone(range, data, tuples),
+        }
+    }
+
+    /// Writes blocks in place, holding their sectors alone.
+    fn write_alone(
+        &self,
+        range: core::ops::Range<u64>,
+        data: &[u8],
+        tuples: &[u8],
+    ) -> Result<(), DeviceError> {
+        let first = range.start;
+        let _alone = self.ranges.exclusive(range);
+        self.stop.check()?;
+        self.note_change()?;
+        self.write_in_place(first, &[data], tuples)
+    }
+}
+
+/// Checks that the devices' own sectors are no larger than a block.
+fn check_sectors<D: BlockDevice>(devices: &Devices<D>, block: SectorSize) -> Result<(), Error> {
+    let device = devices.data.sector_size();
+    if device > block {
+        return Err(Error::DeviceSectors { device, block });
+    }
+    Ok(())
+}
+
+/// Reads the journal of a device that has one.
+fn read_journal<D: BlockDevice>(
+    devices: &Devices<D>,
+    superblock: &Superblock,
+    layout: &Layout,
+    codec: &SectionCodec,
+    options: &OpenOptions,
+) -> Result<(Option<Plan>, Option<Overlay>), Error> {
+    if options.mode == Mode::Recovery || superblock.flags().contains(Flags::DIRTY_BITMAP) {
+        return Ok((None, None));
+    }
+    let found = layout.journal_bytes();
+    if found > options.journal_limit.get() {
+        return Err(Error::JournalLimit {
+            found: ByteLen::new(found),
+            limit: options.journal_limit,
+        });
+    }
+    let plan = replay::scan(devices.meta(), layout, codec)?.plan()?;
+    let check: Option<&dyn CheckTuple> = match &options.check {
+        Some(check) if !options.is_read_only() => Some(&**check),
+        _ => None,
+    };
+    let limit = options.overlay_blocks;
+    let overlay = Overlay::build(devices.meta(), layout, codec, &plan, check, limit)?;
+    Ok((Some(plan), Some(overlay)))
+}
+
+impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
+    fn shape(&self) -> TaggedShape {
+        TaggedShape::new(
+            self.blocks,
+            self.layout.block_size(),
+            usize::from(self.layout.tag_bytes()),
+        )
+    }
+
+    fn read_tagged(
+        &self,
+        first: SectorNumber,
+        data: &mut [u8],
+        tuples: &mut [u8],
+    ) -> Result<(), DeviceError> {
+        let blocks = self.check_lengths(data.len(), tuples.len())?;
+        let range = self.check_request(first, blocks)?;
+        let _shared = self.ranges.shared(range.clone());
+        if let Some(active) = self.active.get() {
+            let Some(ring) = &active.ring else {
+                return self.read_in_place(first.get(), data, tuples);
+            };
+            let hits = ring.newest(range)?;
+            let hits = hits
+                .into_iter()
+                .map(|placed| (placed.sector, placed))
+                .collect();
+            return self.read_around(first.get(), data, tuples, hits, |_, placed, data, tuple| {
+                data.copy_from_slice(placed.run.data(placed.block));
+                tuple.copy_from_slice(placed.run.tuple(placed.block));
+                Ok(())
+            });
+        }
+        let overlay = lock(&self.overlay)?.clone();
+        let hits = overlay
+            .iter()
+            .flat_map(|overlay| overlay.blocks(range.clone()))
+            .collect();
+        self.read_around(
+            first.get(),
+            data,
+            tuples,
+            hits,
+            |sector, found, data, tuple| self.read_overlaid(sector, found, data, tuple),
+        )
+    }
+
+    fn write_tagged(
+        &self,
+        first: SectorNumber,
+        blocks: usize,
+        fill: &mut dyn FnMut(&mut [u8], &mut [u8]),
+    ) -> Result<(), DeviceError> {
+        let range = self.check_request(first, blocks)?;
+        let active = self.active()?;
+        let block = self.layout.block_size().bytes();
+        let tag = usize::from(self.layout.tag_bytes());
+        let spb = self.layout.block_size().sectors().get();
+        let at_once = RUN_BYTES / block;
+        let mut at = range.start;
+        let mut scratch = (Vec::new(), Vec::new());
+        while at < range.end {
+            let blocks = at_once.min(narrow((range.end - at) / spb));
+            let end = at + wide(blocks) * spb;
+            if let Some(ring) = &active.ring {
+                let mut data = vec![0; blocks * block].into_boxed_slice();
+                let mut tuples = vec![0; blocks * tag].into_boxed_slice();
+                fill(&mut data, &mut tuples);
+                let run = Run {
+                    data,
+                    tuples,
+                    blocks,
+                };
+                ring.append(self, at, run)?;
+            } else {
+                let (data, tuples) = &mut scratch;
+                data.resize(blocks * block, 0);
+                tuples.resize(blocks * tag, 0);
+                fill(data, tuples);
+                self.write_alone(at..end, data, tuples)?;
+            }
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn write_tuples(&self, first: SectorNumber, tuples: &[u8]) -> Result<(), DeviceError> {
+        let tag = usize::from(self.layout.tag_bytes());
+        if !tuples.len().is_multiple_of(tag) {
+            return Err(DeviceError::Length {
+                what: "tuples",
+                found: tuples.len(),
+                expected: tuples.len() / tag * tag,
+            });
+        }
+        let range = self.check_request(first, tuples.len() / tag)?;
+        let active = self.active()?;
+        if let Some(ring) = &active.ring {
+            self.set_journal_aside(ring)?;
+        }
+        let start = range.start;
+        let _alone = self.ranges.exclusive(range);
+        self.stop.check()?;
+        self.note_change()?;
+        self.write_tags_in_place(start, tuples)
+    }
+
+    fn flush(&self) -> Result<(), DeviceError> {
+        let Some(active) = self.active.get() else {
+            // Nothing was written since opening.
+            return Ok(());
+        };
+        self.stop.check()?;
+        match &active.ring {
+            Some(ring) => {
+                ring.commit(self)?;
+                self.flush_bypassed()
+            }
+            None => self.flush_in_place(),
+        }
+    }
+}
+
+impl<D: BlockDevice> Drop for IntegrityDevice<D> {
+    fn drop(&mut self) {
+        if !self.closed {
+            // Nobody is left to be told; `close` is for those who want to know.
+            let _ = self.flush();
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! From an open device to one that may be written: the journal is applied, made durable, and erased
+//! where the kernel would erase it.
+
+use std::collections::BTreeMap;
+
+use luksmith_block::{BlockDevice, Error as DeviceError, Operation};
+
+use super::{Active, IntegrityDevice, Mode};
+use crate::{
+    convert::narrow,
+    journal::{
+        commit::{Ring, RingShape, sections_in_use},
+        replay::{self, Plan, Resume},
+        section::Sequence,
+    },
+    sync::lock,
+};
+
+/// Bytes of initialised sections that are written at once.
+const ERASE_BYTES: usize = 1 << 20;
+
+impl<D: BlockDevice> IntegrityDevice<D> {
+    /// Gives what writing needs; the first call applies the journal.
+    pub(super) fn active(&self) -> Result<&Active, DeviceError> {
+        self.stop.check()?;
+        if let Some(active) = self.active.get() {
+            return Ok(active);
+        }
+        if self.options.is_read_only() {
+            return Err(DeviceError::ReadOnly);
+        }
+        let _once = lock(&self.activation)?;
+        if let Some(active) = self.active.get() {
+            return Ok(active);
+        }
+        // Readers in the journal's overlay finish first, and none starts until the ring is there.
+        let _alone = self.ranges.exclusive(0..u64::MAX);
+        self.stop.check()?;
+        let applied = self.replay();
+        let active = self.stop.on_failure(Operation::Write, applied)?;
+        Ok(self.active.get_or_init(|| active))
+    }
+
+    /// Applies the journal.
+    ///
+    /// 1. Every section's entries are checked, then written in place.
+    /// 2. Tags and data are made durable; from here on the overlay is not needed.
+    /// 3. The journal stays if it can go on as it is; else it is erased in three durable steps.
+    ///
+    /// A crash before 2 leaves the journal as it was; one during 3 leaves a journal that is recognised
+    /// as half erased, or whose list is empty.
+    fn replay(&self) -> Result<Active, DeviceError> {
+        let journal_mode = self.options.mode == Mode::Journal;
+        let Some(plan) = &self.plan else {
+            return Ok(Active { ring: None });
+        };
+        let mut image = vec![0; self.codec.section_bytes()];
+        let mut applied = false;
+        for place in plan.replayed() {
+            self.apply_section(place, &mut image)?;
+            applied = true;
+        }
+        if applied {
+            self.flush_in_place()?;
+        }
+        *lock(&self.overlay)? = None;
+        *lock(&self.overlay_section)? = None;
+        let next = match plan.continues(journal_mode) {
+            Some(next) => next,
+            None => self.erase(plan)?,
+        };
+        Ok(Active {
+            ring: journal_mode.then(|| self.ring(next)),
+        })
+    }
+
+    fn ring(&self, next: Resume) -> Ring {
+        let section = self.layout.section();
+        let sections = self.layout.journal_sections();
+        let shape = RingShape {
+            sections,
+            entries: narrow(section.entries),
+            in_use: sections_in_use(sections, section.bytes(), self.options.journal_buffer.get()),
+            watermark: self.options.watermark,
+            sectors_per_block: self.layout.block_size().sectors().get(),
+        };
+        Ring::new(shape, next)
+    }
+
+    /// Checks and applies one section. The bytes that are checked are the bytes that are written.
+    fn apply_section(&self, place: (u32, Sequence), image: &mut [u8]) -> Result<(), DeviceError> {
+        let (section, _) = place;
+        let meta = self.devices.meta();
+        let failed = |error| self.as_device_error(error, 0);
+        replay::load(meta, &self.layout, &self.codec, place, image).map_err(failed)?;
+        let mut newest = BTreeMap::new();
+        let (block, tag) = (self.block_bytes(), self.tag_bytes());
+        let check = self.options.check.as_deref();
+        replay::for_each_entry(
+            &self.layout,
+            &self.codec,
+            section,
+            image,
+            |entry, sector| {
+                let mut data = vec![0; block];
+                let mut tuple = vec![0; tag];
+                self.codec.copy_entry(entry, image, &mut data, &mut tuple);
+                replay::check_entry(check, section, entry, sector, &data, &tuple)?;
+                newest.insert(sector.get(), (data, tuple));
+                Ok(())
+            },
+        )
+        .map_err(failed)?;
+        let blocks: Vec<_> = newest.into_iter().collect();
+        let spb = self.layout.block_size().sectors().get();
+        for run in blocks.chunk_by(|(a, _), (b, _)| a + spb == *b) {
+            let Some((first, _)) = run.first() else {
+                continue;
+            };
+            let parts: Vec<&[u8]> = run.iter().map(|(_, (data, _))| data.as_slice()).collect();
+            let tuples: Vec<u8> = run
+                .iter()
+                .flat_map(|(_, (_, tuple))| tuple)
+                .copied()
+                .collect();
+            self.write_in_place(*first, &parts, &tuples)?;
+        }
+        Ok(())
+    }
+
+    /// Initialises every section: the first, then all between, then the last, each step durable.
+    fn erase(&self, plan: &Plan) -> Result<Resume, DeviceError> {
+        let (number, order) = plan.erasure();
+        let order: Vec<u32> = order.collect();
+        let (first, rest) = order.split_at(1.min(order.len()));
+        let (between, last) = rest.split_at(rest.len().saturating_sub(1));
+        for step in [first, between, last] {
+            self.initialise_sections(step, number)?;
+        }
+        Ok(plan.after_erasure())
+    }
+
+    /// Writes initialised sections with one number and makes them durable.
+    fn initialise_sections(&self, sections: &[u32], number: Sequence) -> Result<(), DeviceError> {
+        if sections.is_empty() {
+            return Ok(());
+        }
+        let bytes = self.codec.section_bytes();
+        let at_once = (ERASE_BYTES / bytes).max(1);
+        let mut image = Vec::new();
+        let runs = sections.chunk_by(|a, b| a + 1 == *b);
+        for run in runs.flat_map(|run| run.chunks(at_once)) {
+            image.resize(run.len() * bytes, 0);
+            for (section, image) in run.iter().zip(image.chunks_exact_mut(bytes)) {
+                self.codec.initialise(*section, number, image);
+            }
+            if let Some(first) = run.first() {
+                self.write_journal(*first, &image)?;
+            }
+        }
+        let flushed = self.devices.meta().flush();
+        self.stop.on_failure(Operation::Flush, flushed)
+    }
+
+    /// Empties a drained journal that this session wrote, as the kernel does when it closes.
+    pub(super) fn empty_journal(&self, ring: &Ring) -> Result<(), DeviceError> {
+        let (next, touched) = ring.position()?;
+        if touched {
+            let all: Vec<u32> = (0..self.layout.journal_sections()).collect();
+            let (before, behind) = all.split_at(narrow(u64::from(next.section)));
+            self.initialise_sections(behind, next.sequence)?;
+            self.initialise_sections(before, next.sequence.next())?;
+        }
+        Ok(())
+    }
+
+    /// Drains and empties the journal before something is written past it: a replay would otherwise
+    /// put older blocks over it.
+    pub(super) fn set_journal_aside(&self, ring: &Ring) -> Result<(), DeviceError> {
+        ring.reset(self, || self.empty_journal(ring))
+    }
+}

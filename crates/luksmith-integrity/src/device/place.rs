@@ -1,0 +1,225 @@
+//! Reading and writing in place: data and tags where the layout says they are.
+
+use luksmith_block::{BlockDevice, Error as DeviceError, Operation, SectorNumber};
+
+use super::IntegrityDevice;
+use crate::{
+    Layout, Position,
+    convert::{narrow, wide},
+    journal::commit::{Placed, Sealed, Store},
+};
+
+/// Bytes of journal that are assembled and written at once.
+const COMMIT_BYTES: usize = 1 << 20;
+
+/// Bytes of adjacent blocks that are written back under one lock.
+const WRITE_BACK_BYTES: usize = 1 << 20;
+
+impl<D: BlockDevice> IntegrityDevice<D> {
+    /// Reads blocks and tags from their places.
+    pub(crate) fn read_in_place(
+        &self,
+        first: u64,
+        data: &mut [u8],
+        tuples: &mut [u8],
+    ) -> Result<(), DeviceError> {
+        let (mut data, mut tuples) = (data, tuples);
+        let runs = self.runs(first, data.len());
+        for (position, blocks) in runs {
+            let position = position?;
+            let (now, later) = data.split_at_mut(blocks * self.block_bytes());
+            let (tags, later_tags) = tuples.split_at_mut(blocks * self.tag_bytes());
+            self.devices.data().read_at(position.data, now)?;
+            self.tags.read(self.devices.meta(), position.tag, tags)?;
+            (data, tuples) = (later, later_tags);
+        }
+        Ok(())
+    }
+
+    /// Writes blocks, given in consecutive parts, and their tags to their places.
+    ///
+    /// The caller holds the sectors alone.
+    pub(crate) fn write_in_place(
+        &self,
+        first: u64,
+        parts: &[&[u8]],
+        tuples: &[u8],
+    ) -> Result<(), DeviceError> {
+        let mut parts = Parts::new(parts);
+        let mut tuples = tuples;
+        for (position, blocks) in self.runs(first, parts.left()) {
+            let position = position?;
+            let (tags, later) = tuples.split_at(blocks * self.tag_bytes());
+            let now = parts.take(blocks * self.block_bytes());
+            match now.as_slice() {
+                [one] => self.devices.data().write_at(position.data, one)?,
+                several => self
+                    .devices
+                    .data()
+                    .write_vectored_at(position.data, several)?,
+            }
+            self.write_tag_run(&position, tags)?;
+            tuples = later;
+        }
+        Ok(())
+    }
+
+    /// Writes tags alone to their places. The caller holds the sectors alone.
+    pub(crate) fn write_tags_in_place(&self, first: u64, tuples: &[u8]) -> Result<(), DeviceError> {
+        let blocks = tuples.len() / self.tag_bytes();
+        let mut tuples = tuples;
+        for (position, blocks) in self.runs(first, blocks * self.block_bytes()) {
+            let (tags, later) = tuples.split_at(blocks * self.tag_bytes());
+            self.write_tag_run(&position?, tags)?;
+            tuples = later;
+        }
+        Ok(())
+    }
+
+    /// Puts tags into the cache. Should that have to write and fail, no further write is accepted.
+    fn write_tag_run(&self, position: &Position, tags: &[u8]) -> Result<(), DeviceError> {
+        let result = self.tags.write(self.devices.meta(), position.tag, tags);
+        match result {
+            // A page of tags could not be read: this request alone fails.
+            Err(DeviceError::Io {
+                operation: Operation::Read,
+                ..
+            }) => result,
+            _ => self.stop.on_failure(Operation::Write, result),
+        }
+    }
+
+    /// Splits a request at the ends of areas.
+    fn runs(
+        &self,
+        first: u64,
+        bytes: usize,
+    ) -> impl Iterator<Item = (Result<Position, DeviceError>, usize)> + use<D> {
+        runs(self.layout, first, bytes / self.block_bytes())
+    }
+
+    pub(crate) fn block_bytes(&self) -> usize {
+        self.layout.block_size().bytes()
+    }
+
+    pub(crate) fn tag_bytes(&self) -> usize {
+        usize::from(self.layout.tag_bytes())
+    }
+}
+
+fn runs(
+    layout: Layout,
+    first: u64,
+    blocks: usize,
+) -> impl Iterator<Item = (Result<Position, DeviceError>, usize)> {
+    let spb = layout.block_size().sectors().get();
+    let (mut at, mut left) = (first, blocks);
+    core::iter::from_fn(move || {
+        if left == 0 {
+            return None;
+        }
+        let Ok(position) = layout.locate(SectorNumber::new(at)) else {
+            let error = DeviceError::Overflow {
+                what: "sector of a checked request",
+                value: at,
+            };
+            return Some((Err(error), core::mem::take(&mut left)));
+        };
+        let now = left.min(narrow(position.run_blocks));
+        left -= now;
+        at += wide(now) * spb;
+        Some((Ok(position), now))
+    })
+}
+
+/// Consecutive slices from which pieces are taken that need not end where a slice does.
+struct Parts<'a> {
+    parts: Vec<&'a [u8]>,
+}
+
+impl<'a> Parts<'a> {
+    fn new(parts: &[&'a [u8]]) -> Self {
+        Self {
+            parts: parts.iter().rev().copied().collect(),
+        }
+    }
+
+    fn left(&self) -> usize {
+        self.parts.iter().map(|part| part.len()).sum()
+    }
+
+    fn take(&mut self, len: usize) -> Vec<&'a [u8]> {
+        let mut taken = Vec::new();
+        let mut missing = len;
+        while missing > 0 {
+            let Some(part) = self.parts.pop() else {
+                break;
+            };
+            let (now, later) = part.split_at(missing.min(part.len()));
+            missing -= now.len();
+            taken.push(now);
+            if !later.is_empty() {
+                self.parts.push(later);
+            }
+        }
+        taken
+    }
+}
+
+impl<D: BlockDevice> Store for IntegrityDevice<D> {
+    fn commit(&self, batch: &[Sealed]) -> Result<(), DeviceError> {
+        let bytes = self.codec.section_bytes();
+        let at_once = (COMMIT_BYTES / bytes).max(1);
+        let mut image = Vec::new();
+        for sections in batch.chunk_by(|a, b| a.section + 1 == b.section) {
+            for sections in sections.chunks(at_once) {
+                image.resize(sections.len() * bytes, 0);
+                for (sealed, image) in sections.iter().zip(image.chunks_exact_mut(bytes)) {
+                    let entries = sealed.entries.iter().map(Placed::as_entry);
+                    self.codec
+                        .assemble(sealed.section, sealed.sequence, entries, image);
+                }
+                if let Some(first) = sections.first() {
+                    self.write_journal(first.section, &image)?;
+                }
+            }
+        }
+        let flushed = self.devices.meta().flush();
+        self.stop.on_failure(Operation::Flush, flushed)
+    }
+
+    fn write_back(&self, blocks: &[Placed]) -> Result<(), DeviceError> {
+        self.write_blocks_back(blocks)?;
+        self.flush_in_place()
+    }
+}
+
+impl<D: BlockDevice> IntegrityDevice<D> {
+    /// Writes blocks in place, ascending, adjacent ones together.
+    fn write_blocks_back(&self, blocks: &[Placed]) -> Result<(), DeviceError> {
+        let spb = self.layout.block_size().sectors().get();
+        let at_once = WRITE_BACK_BYTES / self.block_bytes();
+        let adjacent = blocks.chunk_by(|a, b| a.sector + spb == b.sector);
+        for blocks in adjacent.flat_map(|blocks| blocks.chunks(at_once)) {
+            let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else {
+                continue;
+            };
+            let parts: Vec<&[u8]> = blocks.iter().map(|b| b.run.data(b.block)).collect();
+            let tuples: Vec<u8> = blocks
+                .iter()
+                .flat_map(|b| b.run.tuple(b.block))
+                .copied()
+                .collect();
+            let _alone = self.ranges.exclusive(first.sector..last.sector + spb);
+            self.write_in_place(first.sector, &parts, &tuples)?;
+        }
+        Ok(())
+    }
+
+    /// Writes sealed sections. A failure stops all further writes.
+    pub(crate) fn write_journal(&self, section: u32, image: &[u8]) -> Result<(), DeviceError> {
+        let at = self.layout.section_at(section);
+        let written = self.devices.meta().write_at(at, image);
+        self.stop.on_failure(Operation::Write, written)
+    }
+}

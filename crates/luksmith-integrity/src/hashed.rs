@@ -1,0 +1,170 @@
+//! A device with an internal hash: its blocks are checked here, so it is a plain block device.
+
+use std::{sync::Arc, time::Duration};
+
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Capabilities, CheckTuple as _, Error as DeviceError,
+    SectorCount, SectorNumber, SectorSize, TaggedDevice as _,
+};
+
+use crate::{
+    Devices, DigestName, Error, FlagPolicy, IntegrityDevice, Layout, Mode, OpenOptions, Superblock,
+    TagMaker, convert::wide,
+};
+
+/// Bytes of data that are read and checked, or tagged and written, at once.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// A dm-integrity device with an internal hash, as `integritysetup` makes them.
+///
+/// ```
+/// use std::sync::Arc;
+/// use luksmith_block::{BlockDevice, ByteLen, ByteOffset, MemDevice, SectorSize};
+/// use luksmith_integrity::{
+///     Devices, DigestName, FormatRequest, HashedDevice, OpenOptions, format,
+/// };
+///
+/// let disk = Arc::new(MemDevice::new(ByteLen::new(1 << 20), SectorSize::S512)?);
+/// let crc32c = DigestName::parse("crc32c")?;
+/// let request = FormatRequest::new(crc32c.digest_bytes(), SectorSize::S4096)?;
+/// format(&Devices::interleaved(&disk), &request, None, None)?;
+///
+/// let device = HashedDevice::open(Devices::interleaved(&disk), OpenOptions::new(), crc32c, None)?;
+/// device.write_at(ByteOffset::new(8192), &[7; 4096])?;
+/// device.close()?;
+///
+/// let device = HashedDevice::open(Devices::interleaved(&disk), OpenOptions::new(), crc32c, None)?;
+/// let mut block = [0; 4096];
+/// device.read_at(ByteOffset::new(8192), &mut block)?;
+/// assert_eq!(block, [7; 4096]);
+/// // What was never written has no valid tag.
+/// assert!(device.read_at(ByteOffset::ZERO, &mut block).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct HashedDevice<D: BlockDevice> {
+    device: IntegrityDevice<D>,
+    maker: Arc<TagMaker>,
+}
+
+impl<D: BlockDevice> HashedDevice<D> {
+    /// Opens a formatted device with the digest, and for an HMAC the key, that make its tags.
+    ///
+    /// Nothing on disk names the digest: with a wrong one every block mismatches. Entries of the
+    /// journal are always checked before they are applied.
+    ///
+    /// # Errors
+    /// Those of [`TagMaker::new`] and [`IntegrityDevice::open`].
+    pub fn open(
+        devices: Devices<D>,
+        options: OpenOptions,
+        digest: DigestName,
+        key: Option<&[u8]>,
+    ) -> Result<Self, Error> {
+        let superblock = devices.read_superblock(options.start)?;
+        let maker = Arc::new(TagMaker::new(
+            digest,
+            key,
+            superblock.active_salt(),
+            usize::from(superblock.tag_bytes()),
+            superblock.block_size(),
+        )?);
+        let check = Arc::clone(&maker);
+        let options = options.flags(FlagPolicy::Standalone).check_journal(check);
+        Ok(Self {
+            device: IntegrityDevice::open_as(devices, superblock, options)?,
+            maker,
+        })
+    }
+
+    /// Gives the geometry.
+    pub fn layout(&self) -> &Layout {
+        self.device.layout()
+    }
+
+    /// Gives the superblock as it was read.
+    pub fn superblock(&self) -> &Superblock {
+        self.device.superblock()
+    }
+
+    /// Gives the device without the checks.
+    pub fn unchecked(&self) -> &IntegrityDevice<D> {
+        &self.device
+    }
+
+    /// Makes durable what has been waiting for `age` or longer.
+    ///
+    /// # Errors
+    /// As [`BlockDevice::flush`].
+    pub fn commit_if_older_than(&self, age: Duration) -> Result<(), DeviceError> {
+        self.device.commit_if_older_than(age)
+    }
+
+    /// Commits, writes everything in place, empties the journal if this session used it, and flushes.
+    ///
+    /// # Errors
+    /// As [`IntegrityDevice::close`].
+    pub fn close(self) -> Result<(), DeviceError> {
+        self.device.close()
+    }
+
+    fn first_sector(&self, at: ByteOffset) -> SectorNumber {
+        SectorNumber::new(at.get() / luksmith_block::SECTOR_BYTES)
+    }
+
+    fn tags_of(&self, data: usize) -> usize {
+        data / self.device.block_bytes() * self.device.tag_bytes()
+    }
+}
+
+impl<D: BlockDevice> BlockDevice for HashedDevice<D> {
+    fn size(&self) -> ByteLen {
+        let shape = self.device.shape();
+        let sectors = SectorCount::new(shape.blocks * shape.block_size.sectors().get());
+        ByteLen::new(sectors.get() * luksmith_block::SECTOR_BYTES)
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.device.layout().block_size()
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), DeviceError> {
+        self.check_range(at, ByteLen::of(buf))?;
+        let mut tags = vec![0; self.tags_of(buf.len().min(CHUNK_BYTES))];
+        let mut at = at.get();
+        for chunk in buf.chunks_mut(CHUNK_BYTES) {
+            let tags = tags.get_mut(..self.tags_of(chunk.len())).unwrap_or(&mut []);
+            let first = self.first_sector(ByteOffset::new(at));
+            self.device.read_tagged(first, chunk, tags)?;
+            if self.device.options.mode != Mode::Recovery {
+                self.maker.check(first, chunk, tags)?;
+            }
+            at += wide(chunk.len());
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), DeviceError> {
+        self.check_range(at, ByteLen::of(data))?;
+        let mut tags = vec![0; self.tags_of(data.len().min(CHUNK_BYTES))];
+        let mut at = at.get();
+        for chunk in data.chunks(CHUNK_BYTES) {
+            let tags = tags.get_mut(..self.tags_of(chunk.len())).unwrap_or(&mut []);
+            let first = self.first_sector(ByteOffset::new(at));
+            self.maker.tags(first, chunk, tags)?;
+            self.device.write_pairs(first, chunk, tags)?;
+            at += wide(chunk.len());
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), DeviceError> {
+        self.device.flush()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::default();
+        capabilities.read_only = self.device.options.is_read_only();
+        capabilities
+    }
+}
