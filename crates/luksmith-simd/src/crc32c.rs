@@ -1,5 +1,8 @@
 //! CRC-32C (Castagnoli, polynomial 0x1EDC6F41 reflected), the checksum of iSCSI and ext4.
 
+use crate::sha2::{check_length, check_shape};
+use crate::{Error, arch};
+
 /// The polynomial with its bits reflected, x^31 in bit 0.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
@@ -51,11 +54,42 @@ pub fn crc32c(data: &[u8]) -> u32 {
 /// ```
 #[must_use]
 pub fn crc32c_append(crc: u32, data: &[u8]) -> u32 {
-    !portable(!crc, data)
+    !arch::Crc32c::best().update(!crc, data)
+}
+
+/// Writes the CRC-32C of every message to `out`, four bytes each, little endian.
+///
+/// The message of sector `i` is its prefix, `prefix_bytes` (0..=64) taken from position
+/// `i * prefix_bytes` of `prefixes`, followed by its `sector_bytes` of data.
+///
+/// # Errors
+/// [`Error::PrefixBytes`], [`Error::PartialSector`] or [`Error::LengthMismatch`] if the lengths do
+/// not fit together; nothing has been written then.
+pub fn crc32c_tags(
+    prefixes: &[u8],
+    prefix_bytes: usize,
+    sector_bytes: usize,
+    data: &[u8],
+    out: &mut [u8],
+) -> Result<(), Error> {
+    let sectors = check_shape(prefixes, prefix_bytes, sector_bytes, data)?;
+    check_length("tag buffer", out.len(), sectors, 4)?;
+    let kernel = arch::Crc32c::best();
+    let (tags, _) = out.as_chunks_mut::<4>();
+    for (i, (sector, tag)) in data.chunks_exact(sector_bytes).zip(tags).enumerate() {
+        let prefix = &prefixes[i * prefix_bytes..(i + 1) * prefix_bytes];
+        let state = if prefix.is_empty() {
+            !0
+        } else {
+            kernel.update(!0, prefix)
+        };
+        *tag = (!kernel.update(state, sector)).to_le_bytes();
+    }
+    Ok(())
 }
 
 /// Updates the raw remainder, eight bytes per step.
-fn portable(mut state: u32, data: &[u8]) -> u32 {
+pub(crate) fn portable(mut state: u32, data: &[u8]) -> u32 {
     let (words, rest) = data.as_chunks::<8>();
     for word in words {
         let mixed = u64::from_le_bytes(*word) ^ u64::from(state);
@@ -110,6 +144,52 @@ mod tests {
                 assert_eq!(crc32c(&data[start..end]), by_definition(&data[start..end]));
             }
         }
+    }
+
+    #[test]
+    fn every_kernel_gives_the_definition_for_every_length_and_alignment() {
+        let data: [u8; 1400] = core::array::from_fn(|i| (i * 11 % 251) as u8);
+        for (name, kernel) in arch::Crc32c::available() {
+            for start in [0, 1, 7, 63] {
+                for end in start..data.len() {
+                    let text = &data[start..end];
+                    assert_eq!(
+                        !kernel.update(!0, text),
+                        by_definition(text),
+                        "{name} {start} {end}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tags_are_the_crc_of_prefix_and_sector() {
+        let data: [u8; 6 * 512] = core::array::from_fn(|i| (i % 251) as u8);
+        for sector_bytes in [256, 512, 1024] {
+            for prefix_bytes in 0..=64 {
+                let sectors = data.len() / sector_bytes;
+                let prefixes = &data[..sectors * prefix_bytes];
+                let mut out = [0; 48];
+                let out = &mut out[..4 * sectors];
+                crc32c_tags(prefixes, prefix_bytes, sector_bytes, &data, out).expect("fits");
+                for i in 0..sectors {
+                    let mut text = prefixes[i * prefix_bytes..][..prefix_bytes].to_vec();
+                    text.extend_from_slice(&data[i * sector_bytes..][..sector_bytes]);
+                    assert_eq!(out[4 * i..][..4], by_definition(&text).to_le_bytes());
+                }
+            }
+        }
+        let short = crc32c_tags(&[], 0, 512, &data, &mut [0; 23]);
+        let what = "tag buffer";
+        assert_eq!(
+            short,
+            Err(Error::LengthMismatch {
+                what,
+                bytes: 23,
+                expected: 24
+            })
+        );
     }
 
     #[test]

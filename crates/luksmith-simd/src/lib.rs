@@ -37,7 +37,7 @@ mod sha2;
 mod xts;
 
 pub use backend::Backend;
-pub use crc32c::{crc32c, crc32c_append};
+pub use crc32c::{crc32c, crc32c_append, crc32c_tags};
 pub use error::Error;
 pub use fused::{open, open_in_place, seal, seal_in_place};
 pub use pbkdf2::{

@@ -9,9 +9,9 @@ pub(crate) mod x86_64;
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
 mod portable;
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
-pub(crate) use portable::Kernels;
+pub(crate) use portable::{Crc32c, Kernels};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-pub(crate) use x86_64::sha2::Kernels;
+pub(crate) use x86_64::{crc32c::Crc32c, sha2::Kernels};
 
 /// Tells whether the machine has the instructions of a hash backend other than portable.
 pub(crate) fn has_hash(backend: HashBackend) -> bool {

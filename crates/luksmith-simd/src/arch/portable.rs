@@ -1,5 +1,6 @@
 //! The choices of a target that has no kernels of its own.
 
+use crate::crc32c;
 use crate::sha2::layout::Layout;
 use crate::sha2::{HashBackend, portable};
 
@@ -53,5 +54,27 @@ impl Kernels {
             data,
             out,
         );
+    }
+}
+
+/// The CRC-32C of this target: by table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crc32c(());
+
+impl Crc32c {
+    /// The only way here.
+    pub(crate) fn best() -> Self {
+        Self(())
+    }
+
+    /// All ways on this machine, with their names.
+    #[cfg(test)]
+    pub(crate) fn available() -> impl Iterator<Item = (&'static str, Self)> {
+        core::iter::once(("portable", Self(())))
+    }
+
+    /// Updates the raw remainder `state`.
+    pub(crate) fn update(self, state: u32, data: &[u8]) -> u32 {
+        crc32c::portable(state, data)
     }
 }

@@ -14,7 +14,7 @@ mod tagkey;
 pub use backend::HashBackend;
 pub(crate) use lanes::Lanes;
 
-pub(crate) use tagkey::{BATCH, Differing, check_length};
+pub(crate) use tagkey::{BATCH, Differing, check_length, check_shape};
 pub use tagkey::{TagHash, TagKey};
 pub(crate) use tagkey::{hmac_finish_256, hmac_finish_512, hmac_states_256, hmac_states_512};
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod aesni;
 pub(crate) mod cpu;
+pub(crate) mod crc32c;
 mod lanes;
 pub(crate) mod schedule;
 pub(crate) mod sha2;
