@@ -3,6 +3,8 @@
 //! Each output block is a chain of its own, so chains run side by side where the CPU gains by it.
 
 use crate::Error;
+use crate::arch::Kernels;
+use crate::sha2::HashBackend;
 use crate::sha2::{hmac_finish_256, hmac_finish_512, hmac_states_256, hmac_states_512, portable};
 use core::ops::ControlFlow;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -68,6 +70,7 @@ pub fn pbkdf2_sha256_with(
     progress: Pbkdf2Progress<'_>,
 ) -> Result<(), Error> {
     check(iterations, out.len(), 32)?;
+    let kernels = Kernels::new(HashBackend::best());
     let (inner, outer) = hmac_states_256(password);
     let pads = Pads { inner, outer };
     let start = |index: u32| {
@@ -90,7 +93,7 @@ pub fn pbkdf2_sha256_with(
         32,
         progress,
         start,
-        |chains, n| advance_256(&pads, chains, n),
+        |chains, n| kernels.pbkdf2_256(&pads, chains, n),
         write,
     )
 }
@@ -122,6 +125,7 @@ pub fn pbkdf2_sha512_with(
     progress: Pbkdf2Progress<'_>,
 ) -> Result<(), Error> {
     check(iterations, out.len(), 64)?;
+    let kernels = Kernels::new(HashBackend::best());
     let (inner, outer) = hmac_states_512(password);
     let pads = Pads { inner, outer };
     let start = |index: u32| {
@@ -144,7 +148,7 @@ pub fn pbkdf2_sha512_with(
         64,
         progress,
         start,
-        |chains, n| advance_512(&pads, chains, n),
+        |chains, n| kernels.pbkdf2_512(&pads, chains, n),
         write,
     )
 }
@@ -201,8 +205,8 @@ fn run<W: Zeroize>(
     Ok(())
 }
 
-/// Advances every chain by `n` iterations.
-fn advance_256(pads: &Pads<u32>, chains: &mut [Chain<u32>], n: u32) {
+/// Advances every chain by `n` iterations, portably.
+pub(crate) fn advance_256(pads: &Pads<u32>, chains: &mut [Chain<u32>], n: u32) {
     for chain in chains {
         for _ in 0..n {
             let mut block = portable::outer_block_256(&chain.last);
@@ -218,8 +222,8 @@ fn advance_256(pads: &Pads<u32>, chains: &mut [Chain<u32>], n: u32) {
     }
 }
 
-/// Advances every chain by `n` iterations.
-fn advance_512(pads: &Pads<u64>, chains: &mut [Chain<u64>], n: u32) {
+/// Advances every chain by `n` iterations, portably.
+pub(crate) fn advance_512(pads: &Pads<u64>, chains: &mut [Chain<u64>], n: u32) {
     for chain in chains {
         for _ in 0..n {
             let mut block = portable::outer_block_512(&chain.last);
@@ -325,6 +329,55 @@ mod tests {
                 out.to_vec(),
                 by_definition_512(b"pass", b"salt", iterations, 96)
             );
+        }
+    }
+
+    #[test]
+    fn every_backend_advances_1_to_5_chains_as_the_portable_one() {
+        let (inner, outer) = hmac_states_256(b"key");
+        let pads = Pads { inner, outer };
+        let (inner, outer) = hmac_states_512(b"key");
+        let wide = Pads { inner, outer };
+        for backend in HashBackend::available() {
+            let kernels = Kernels::new(backend);
+            for count in 1..=5_u32 {
+                let make = || -> Vec<Chain<u32>> {
+                    (0..count)
+                        .map(|i| Chain {
+                            last: [i; 8],
+                            acc: [i + 9, 1, 2, 3, 4, 5, 6, 7],
+                        })
+                        .collect()
+                };
+                let (mut have, mut want) = (make(), make());
+                kernels.pbkdf2_256(&pads, &mut have, 100);
+                advance_256(&pads, &mut want, 100);
+                for (have, want) in have.iter().zip(&want) {
+                    assert_eq!(
+                        (have.last, have.acc),
+                        (want.last, want.acc),
+                        "{backend} {count}"
+                    );
+                }
+                let make = || -> Vec<Chain<u64>> {
+                    (0..count)
+                        .map(|i| Chain {
+                            last: [i.into(); 8],
+                            acc: [7; 8],
+                        })
+                        .collect()
+                };
+                let (mut have, mut want) = (make(), make());
+                kernels.pbkdf2_512(&wide, &mut have, 100);
+                advance_512(&wide, &mut want, 100);
+                for (have, want) in have.iter().zip(&want) {
+                    assert_eq!(
+                        (have.last, have.acc),
+                        (want.last, want.acc),
+                        "{backend} {count}"
+                    );
+                }
+            }
         }
     }
 

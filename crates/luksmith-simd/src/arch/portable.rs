@@ -1,6 +1,7 @@
 //! The choices of a target that has no kernels of its own.
 
 use crate::crc32c;
+use crate::pbkdf2::{self, Chain, Pads};
 use crate::sha2::layout::Layout;
 use crate::sha2::{HashBackend, portable};
 
@@ -33,6 +34,16 @@ impl Kernels {
             data,
             out,
         );
+    }
+
+    /// Advances PBKDF2-HMAC-SHA256 chains by `n` iterations.
+    pub(crate) fn pbkdf2_256(self, pads: &Pads<u32>, chains: &mut [Chain<u32>], n: u32) {
+        pbkdf2::advance_256(pads, chains, n);
+    }
+
+    /// Advances PBKDF2-HMAC-SHA512 chains by `n` iterations.
+    pub(crate) fn pbkdf2_512(self, pads: &Pads<u64>, chains: &mut [Chain<u64>], n: u32) {
+        pbkdf2::advance_512(pads, chains, n);
     }
 
     /// Writes one full SHA-512 digest or HMAC per sector to `out`.

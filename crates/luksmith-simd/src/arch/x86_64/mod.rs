@@ -4,6 +4,7 @@ pub(crate) mod aesni;
 pub(crate) mod cpu;
 pub(crate) mod crc32c;
 mod lanes;
+mod pbkdf2_shani;
 pub(crate) mod schedule;
 pub(crate) mod sha2;
 mod sha256_avx2;

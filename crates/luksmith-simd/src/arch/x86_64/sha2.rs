@@ -3,6 +3,7 @@
 use super::cpu::{Features, features};
 use super::{sha256_avx2, sha256_avx512, sha256_avx512vl, sha256_shani};
 use super::{sha512_avx2, sha512_avx512};
+use crate::pbkdf2::{self, Chain, Pads};
 use crate::sha2::layout::Layout;
 use crate::sha2::{HashBackend, lanes, pairs, portable};
 
@@ -131,6 +132,19 @@ impl Kernels {
             (2.., _, _, Some(_)) => 2,
             _ => 1,
         }
+    }
+
+    /// Advances PBKDF2-HMAC-SHA256 chains by `n` iterations.
+    pub(crate) fn pbkdf2_256(self, pads: &Pads<u32>, chains: &mut [Chain<u32>], n: u32) {
+        match self.shani {
+            Some(kernel) => kernel.pbkdf2(pads, chains, n),
+            None => pbkdf2::advance_256(pads, chains, n),
+        }
+    }
+
+    /// Advances PBKDF2-HMAC-SHA512 chains by `n` iterations.
+    pub(crate) fn pbkdf2_512(self, pads: &Pads<u64>, chains: &mut [Chain<u64>], n: u32) {
+        pbkdf2::advance_512(pads, chains, n);
     }
 
     /// Writes one full SHA-512 digest or HMAC per sector to `out`.

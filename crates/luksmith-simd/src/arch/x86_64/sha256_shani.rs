@@ -40,14 +40,14 @@ impl ShaNi {
 
 /// The state as the instructions want it: words a, b, e, f and c, d, g, h, highest first.
 #[derive(Clone, Copy)]
-struct State {
-    abef: __m128i,
-    cdgh: __m128i,
+pub(super) struct State {
+    pub(super) abef: __m128i,
+    pub(super) cdgh: __m128i,
 }
 
 #[inline]
 #[target_feature(enable = "sha,ssse3,sse4.1")]
-fn load_state(state: &[u32; 8]) -> State {
+pub(super) fn load_state(state: &[u32; 8]) -> State {
     // SAFETY: the reference is to 32 readable bytes; the loads need no alignment.
     let (dcba, hgfe) = unsafe {
         (
@@ -65,7 +65,7 @@ fn load_state(state: &[u32; 8]) -> State {
 
 #[inline]
 #[target_feature(enable = "sha,ssse3,sse4.1")]
-fn store_state(state: &mut [u32; 8], from: State) {
+pub(super) fn store_state(state: &mut [u32; 8], from: State) {
     let feba = _mm_shuffle_epi32::<0x1b>(from.abef);
     let dchg = _mm_shuffle_epi32::<0xb1>(from.cdgh);
     let dcba = _mm_blend_epi16::<0xf0>(feba, dchg);
@@ -131,6 +131,8 @@ macro_rules! sixteen_groups {
         $($a::<$g>($s, $w); $b::<$g>($t, $v);)*
     };
 }
+
+pub(super) use sixteen_groups;
 
 #[inline(never)]
 #[target_feature(enable = "sha,ssse3,sse4.1")]
