@@ -207,6 +207,21 @@ pub enum Error {
         /// The digest.
         digest: u32,
     },
+    /// Costs chosen by the caller are outside what new keyslots may have.
+    #[error("{what}: {found} is outside what a new keyslot may have, {min} to {max}")]
+    CostRange {
+        /// Which cost.
+        what: &'static str,
+        /// Its value.
+        found: u32,
+        /// The least.
+        min: u32,
+        /// The most.
+        max: u32,
+    },
+    /// The system does not count processor time.
+    #[error("this system does not count processor time, so costs cannot be measured; state them")]
+    NoClock,
     /// No keyslot has this number.
     #[error("there is no keyslot {keyslot}")]
     NoSuchKeyslot {
@@ -267,10 +282,12 @@ mod tests {
             Error::NoSuchKeyslot { .. } => 25,
             Error::NoKeyslotOpened { .. } => 26,
             Error::NoDigestMatched { .. } => 27,
+            Error::CostRange { .. } => 28,
+            Error::NoClock => 29,
         }
     }
 
-    const VARIANTS: usize = 28;
+    const VARIANTS: usize = 30;
 
     fn report() -> Report {
         use crate::unlock::{Outcome, Skip, Subject};
@@ -374,6 +391,13 @@ mod tests {
             Error::NoDigestMatched {
                 report: Report::default(),
             },
+            Error::CostRange {
+                what: "PBKDF2 iterations",
+                found: 999,
+                min: 1000,
+                max: u32::MAX,
+            },
+            Error::NoClock,
         ];
         let listed: Vec<usize> = errors.iter().map(number).collect();
         assert_eq!(listed, (0..VARIANTS).collect::<Vec<_>>());

@@ -9,7 +9,7 @@ use luksmith_header::{Budget, KdfUser, Quoted};
 
 use crate::{AreaKey, Error, Passphrase};
 
-mod argon2id;
+pub(crate) mod argon2id;
 
 /// Bytes of every salt in a LUKS header.
 pub const SALT_BYTES: usize = 32;

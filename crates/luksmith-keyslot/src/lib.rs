@@ -23,6 +23,8 @@ extern crate std;
 
 mod af;
 mod area;
+#[cfg(feature = "std")]
+pub mod cost;
 pub mod digest;
 mod error;
 mod kdf;

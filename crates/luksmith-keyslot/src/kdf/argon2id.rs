@@ -43,13 +43,7 @@ pub(super) fn derive(
     out: &mut [u8],
     effort: &Effort<'_>,
 ) -> Result<(), Error> {
-    let algorithm = match variant {
-        Argon2Variant::I => Algorithm::Argon2i,
-        Argon2Variant::Id => Algorithm::Argon2id,
-    };
-    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(out.len()))
-        .expect("`Kdf::charge` checked the costs and the length of the key");
-    let argon2 = Argon2::new(algorithm, Version::V0x13, params);
+    let argon2 = context(variant, cost, out.len());
     let mut arena = Arena::new(to_usize(cost.memory_kib))?;
     let mut run = || {
         argon2
@@ -58,6 +52,44 @@ pub(super) fn derive(
     };
     let threads = effort.threads.get().min(to_usize(cost.lanes));
     on_threads(threads, &mut run)
+}
+
+/// Runs Argon2 once on one thread and gives what `time` says of it. The memory was touched before: a
+/// first touch costs time that later runs do not need.
+#[cfg(feature = "std")]
+pub(crate) fn measure(
+    variant: Argon2Variant,
+    cost: Argon2Cost,
+    time: impl Fn(&mut dyn FnMut() -> Result<(), Error>) -> Result<core::time::Duration, Error> + Sync,
+) -> Result<core::time::Duration, Error> {
+    let mut out = [0; 32];
+    let argon2 = context(variant, cost, out.len());
+    let mut arena = Arena::new(to_usize(cost.memory_kib))?;
+    let mut took = Err(Error::NoClock);
+    on_threads(1, &mut || {
+        took = time(&mut || {
+            argon2
+                .hash_password_into_with_memory(
+                    b"measurement",
+                    &[0; 32],
+                    &mut out,
+                    arena.0.as_mut_slice(),
+                )
+                .expect("the lengths are fixed and the arena fits the costs");
+            Ok(())
+        });
+    })?;
+    took
+}
+
+fn context(variant: Argon2Variant, cost: Argon2Cost, out_bytes: usize) -> Argon2<'static> {
+    let algorithm = match variant {
+        Argon2Variant::I => Algorithm::Argon2i,
+        Argon2Variant::Id => Algorithm::Argon2id,
+    };
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(out_bytes))
+        .expect("the costs and the length of the key were checked");
+    Argon2::new(algorithm, Version::V0x13, params)
 }
 
 /// Runs `run` in a pool of its own: a library does not take over the process's global pool.
