@@ -23,9 +23,6 @@ const OLD_PADDING_BYTES: u64 = 131_072;
 /// Most sectors of a device that are used: every byte position on it fits 64 bits with room to spare.
 const MAX_DEVICE_SECTORS: u64 = 1 << 54;
 
-/// Bytes of a journal metadata sector that the commit id takes.
-pub(crate) const COMMIT_ID_BYTES: u64 = 8;
-
 /// Metadata sectors at the start of each journal section.
 pub(crate) const METADATA_SECTORS: u64 = 8;
 
