@@ -14,7 +14,7 @@ struct Case {
     tag: &'static str,
 }
 
-const AUTHENTICATED: [Case; 7] = [
+const AUTHENTICATED: [Case; 8] = [
     Case {
         spec: "aes-xts-plain64",
         integrity: "hmac(sha256)",
@@ -71,6 +71,15 @@ const AUTHENTICATED: [Case; 7] = [
         size: SectorSize::S512,
         start: "d06c5ba53d0cb705465f790e8fb758a2",
         tag: "320cb0a040777107225d0aa48a65ba1b",
+    },
+    // This one from OpenSSL's AES-CCM: nonce = last three key bytes and le64(8), AD = le64(8).
+    Case {
+        spec: "aes-ccm-plain64",
+        integrity: "aead",
+        key_bytes: 35,
+        size: SectorSize::S512,
+        start: "1d5cfbd0973d45111580be0e2803394a",
+        tag: "ad0c8cbb554c4b689627510e998d4df1",
     },
 ];
 
