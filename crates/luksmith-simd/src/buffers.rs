@@ -2,8 +2,6 @@
 
 use core::marker::PhantomData;
 
-use zeroize::Zeroize;
-
 use crate::Error;
 
 /// A source and a destination of the same length, which may be the same memory.
@@ -108,7 +106,7 @@ impl Buffers<'_> {
         for (byte, place) in padded.iter().zip(places.iter_mut().flatten()) {
             place.write(&[*byte]);
         }
-        padded.zeroize();
+        zeroize::Zeroize::zeroize(&mut padded);
     }
 }
 

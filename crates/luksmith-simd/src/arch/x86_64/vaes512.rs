@@ -1,13 +1,14 @@
 //! VAES on 512-bit vectors: four blocks per instruction.
 
 use core::arch::x86_64::{
-    __m512i, _mm512_aesdec_epi128, _mm512_aesdeclast_epi128, _mm512_aesenc_epi128,
+    __m128i, __m512i, _mm512_aesdec_epi128, _mm512_aesdeclast_epi128, _mm512_aesenc_epi128,
     _mm512_aesenclast_epi128, _mm512_broadcast_i32x4, _mm512_bslli_epi128, _mm512_bsrli_epi128,
     _mm512_castsi512_si128, _mm512_clmulepi64_epi128, _mm512_loadu_si512, _mm512_set_epi64,
-    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_sllv_epi64,
-    _mm512_srlv_epi64, _mm512_storeu_si512, _mm512_sub_epi64, _mm512_ternarylogic_epi64,
-    _mm512_xor_si512,
+    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_sllv_epi64, _mm512_srlv_epi64,
+    _mm512_storeu_si512, _mm512_sub_epi64, _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
+
+use core::hint::black_box;
 
 use super::cpu::{Features, features};
 use super::schedule::{RoundKeys, XtsSchedule, load128};
@@ -35,6 +36,8 @@ impl Vaes512 {
 const WIDE: usize = 4;
 /// Bytes in one step.
 const STEP: usize = WIDE * 64;
+/// Sectors whose tweaks are encrypted together.
+const GROUP: usize = 4;
 
 /// Encrypts or decrypts whole sectors with AES-XTS.
 pub(crate) fn xts<const N: usize, const DECRYPT: bool>(
@@ -50,7 +53,7 @@ pub(crate) fn xts<const N: usize, const DECRYPT: bool>(
         &keys.encrypt
     };
     let steps = sector_bytes / STEP;
-    if steps >= 2 && sector_bytes.is_multiple_of(STEP) {
+    if sector_bytes.is_multiple_of(STEP) {
         #[expect(unsafe_code, reason = "call of a function with target features")]
         // SAFETY: a `Vaes512` exists only if `Vaes512::detect` saw avx512f, avx512bw, vaes and
         // vpclmulqdq on this machine, which are all that `run` enables.
@@ -83,34 +86,33 @@ fn run<const N: usize, const DECRYPT: bool, I: Ivs>(
 ) {
     let keys = broadcast(data_keys);
     let sectors = buffers.len() / (steps * STEP);
-    let mut group = encrypt_tweaks(tweak_keys, four_ivs(ivs, 0));
-    let mut next_group = group;
-    let mut tweaks = first_tweaks(group);
-    for sector in 0..sectors {
-        for step in 1..steps {
-            let Some(chunk) = buffers.next::<STEP>() else {
-                return;
-            };
-            let now = tweaks;
-            tweaks = advance(now);
-            if step == 1 && sector % 4 == 0 && sector + 4 < sectors {
-                next_group = four_ivs(ivs, sector + 4);
-                crypt_beside::<N, DECRYPT>(&keys, now, chunk, tweak_keys, &mut next_group);
-            } else {
-                crypt::<N, DECRYPT>(&keys, now, chunk);
-            }
-        }
-        let Some(chunk) = buffers.next::<STEP>() else {
-            return;
-        };
+    // In memory, not in registers, which the rounds need all.
+    let mut groups = [[0; 64]; 2];
+    let group = encrypt_tweaks(tweak_keys, ivs, 0);
+    store(&mut groups[0], group);
+    let mut tweaks = first_tweaks(_mm512_castsi512_si128(group), data_keys);
+    let mut sector = 0;
+    let mut left = steps;
+    while let Some(chunk) = buffers.next::<STEP>() {
         let now = tweaks;
-        group = if sector % 4 == 3 {
-            next_group
+        let state = whiten(&keys, now, &chunk);
+        left -= 1;
+        if left == 0 {
+            left = steps;
+            sector += 1;
+            let tweak = groups[sector / GROUP % 2].as_chunks().0[sector % GROUP];
+            tweaks = first_tweaks(load128(&tweak), data_keys);
+            let next = sector + GROUP - 1;
+            if next.is_multiple_of(GROUP) && next < sectors {
+                store(
+                    &mut groups[next / GROUP % 2],
+                    encrypt_tweaks(tweak_keys, ivs, next),
+                );
+            }
         } else {
-            next_lane(group)
-        };
-        tweaks = first_tweaks(group);
-        crypt::<N, DECRYPT>(&keys, now, chunk);
+            tweaks = advance(now, keys.advance);
+        }
+        rounds::<N, DECRYPT>(&keys, state, now, chunk);
     }
 }
 
@@ -125,81 +127,64 @@ fn any_size<const N: usize, const DECRYPT: bool, I: Ivs>(
 ) {
     let keys = broadcast(data_keys);
     let sectors = buffers.len() / sector_bytes;
-    let mut group = encrypt_tweaks(tweak_keys, four_ivs(ivs, 0));
+    let mut group = [0; 64];
     for sector in 0..sectors {
-        let mut tweaks = first_tweaks(group);
+        if sector % GROUP == 0 {
+            store(&mut group, encrypt_tweaks(tweak_keys, ivs, sector));
+        }
+        let tweak = group.as_chunks().0[sector % GROUP];
+        let mut tweaks = first_tweaks(load128(&tweak), data_keys);
         for _ in 0..sector_bytes / STEP {
             let Some(chunk) = buffers.next::<STEP>() else {
                 return;
             };
-            crypt::<N, DECRYPT>(&keys, tweaks, chunk);
-            tweaks = advance(tweaks);
+            rounds::<N, DECRYPT>(&keys, whiten(&keys, tweaks, &chunk), tweaks, chunk);
+            tweaks = advance(tweaks, keys.advance);
         }
         buffers.next_padded::<STEP>(sector_bytes % STEP, |padded| {
-            crypt::<N, DECRYPT>(&keys, tweaks, padded);
+            rounds::<N, DECRYPT>(&keys, whiten(&keys, tweaks, &padded), tweaks, padded);
         });
-        group = if sector % 4 == 3 {
-            encrypt_tweaks(tweak_keys, four_ivs(ivs, sector + 1))
-        } else {
-            next_lane(group)
-        };
     }
 }
 
-/// One step: `WIDE` vectors with their tweaks.
+/// Loads one step and whitens it.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn whiten<const N: usize>(
+    keys: &Keys<N>,
+    tweaks: [__m512i; WIDE],
+    chunk: &Chunk<'_, STEP>,
+) -> [__m512i; WIDE] {
+    let mut state = tweaks;
+    for (one, blocks) in state.iter_mut().zip(chunk.src().as_chunks().0) {
+        *one = xor3(load(blocks), *one, keys.whiten);
+    }
+    state
+}
+
+/// The rounds of one whitened step: `WIDE` independent chains.
 #[inline]
 #[target_feature(enable = "avx512f,vaes")]
-fn crypt<const N: usize, const DECRYPT: bool>(
-    keys: &[__m512i; N],
+fn rounds<const N: usize, const DECRYPT: bool>(
+    keys: &Keys<N>,
+    mut state: [__m512i; WIDE],
     tweaks: [__m512i; WIDE],
     mut chunk: Chunk<'_, STEP>,
 ) {
-    let mut state = [_mm512_setzero_si512(); WIDE];
-    for at in 0..WIDE {
-        state[at] = xor3(load(&chunk.src().as_chunks().0[at]), tweaks[at], keys[0]);
-    }
-    for key in &keys[1..N - 1] {
+    for key in &keys.middle[1..N - 1] {
         for one in &mut state {
             *one = round::<DECRYPT>(*one, *key);
         }
     }
-    for at in 0..WIDE {
-        let last = _mm512_xor_si512(keys[N - 1], tweaks[at]);
-        store(
-            &mut chunk.dst().as_chunks_mut().0[at],
-            last_round::<DECRYPT>(state[at], last),
-        );
-    }
-}
-
-/// One step with a fifth chain: the encryption of the tweaks of the next four sectors.
-#[inline]
-#[target_feature(enable = "avx512f,vaes")]
-fn crypt_beside<const N: usize, const DECRYPT: bool>(
-    keys: &[__m512i; N],
-    tweaks: [__m512i; WIDE],
-    mut chunk: Chunk<'_, STEP>,
-    tweak_keys: &RoundKeys<N>,
-    next_group: &mut __m512i,
-) {
-    let mut state = [_mm512_setzero_si512(); WIDE];
-    for at in 0..WIDE {
-        state[at] = xor3(load(&chunk.src().as_chunks().0[at]), tweaks[at], keys[0]);
-    }
-    let mut fifth = _mm512_xor_si512(*next_group, spread(&tweak_keys.0[0]));
-    for (key, tweak_key) in keys[1..N - 1].iter().zip(&tweak_keys.0[1..]) {
-        for one in &mut state {
-            *one = round::<DECRYPT>(*one, *key);
-        }
-        fifth = _mm512_aesenc_epi128(fifth, spread(tweak_key));
-    }
-    *next_group = _mm512_aesenclast_epi128(fifth, spread(&tweak_keys.0[N - 1]));
-    for at in 0..WIDE {
-        let last = _mm512_xor_si512(keys[N - 1], tweaks[at]);
-        store(
-            &mut chunk.dst().as_chunks_mut().0[at],
-            last_round::<DECRYPT>(state[at], last),
-        );
+    for ((to, one), tweak) in chunk
+        .dst()
+        .as_chunks_mut()
+        .0
+        .iter_mut()
+        .zip(state)
+        .zip(tweaks)
+    {
+        store(to, last_round::<DECRYPT>(one, tweak));
     }
 }
 
@@ -223,20 +208,14 @@ fn last_round<const DECRYPT: bool>(state: __m512i, key: __m512i) -> __m512i {
     }
 }
 
-/// The IVs of four sectors, one per lane.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn four_ivs(ivs: impl Ivs, first: usize) -> __m512i {
-    let mut bytes = [0; 64];
-    for (at, lane) in bytes.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        *lane = ivs.iv(first + at).to_le_bytes();
-    }
-    load(&bytes)
-}
-
+/// The tweaks of `GROUP` sectors from `first` on, one per lane.
 #[inline]
 #[target_feature(enable = "avx512f,vaes")]
-fn encrypt_tweaks<const N: usize>(keys: &RoundKeys<N>, ivs: __m512i) -> __m512i {
+fn encrypt_tweaks<const N: usize>(keys: &RoundKeys<N>, ivs: impl Ivs, first: usize) -> __m512i {
+    // Written out: `map` is not inlined, and a call here would empty every vector register.
+    let (a, b) = (halves(ivs.iv(first)), halves(ivs.iv(first + 1)));
+    let (c, d) = (halves(ivs.iv(first + 2)), halves(ivs.iv(first + 3)));
+    let ivs = _mm512_set_epi64(d.1, d.0, c.1, c.0, b.1, b.0, a.1, a.0);
     let mut state = _mm512_xor_si512(ivs, spread(&keys.0[0]));
     for key in &keys.0[1..N - 1] {
         state = _mm512_aesenc_epi128(state, spread(key));
@@ -251,8 +230,9 @@ fn encrypt_tweaks<const N: usize>(keys: &RoundKeys<N>, ivs: __m512i) -> __m512i 
 /// leaves the high half comes back into the low one times 0x87.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-fn first_tweaks(group: __m512i) -> [__m512i; WIDE] {
-    let tweak = _mm512_broadcast_i32x4(_mm512_castsi512_si128(group));
+fn first_tweaks<const N: usize>(tweak: __m128i, keys: &RoundKeys<N>) -> [__m512i; WIDE] {
+    let tweak = _mm512_broadcast_i32x4(tweak);
+    let last = spread(&black_box(keys).0[N - 1]);
     let poly = _mm512_set1_epi64(0x87);
     let mut shift = _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0);
     let mut tweaks = [_mm512_setzero_si512(); WIDE];
@@ -261,7 +241,8 @@ fn first_tweaks(group: __m512i) -> [__m512i; WIDE] {
         // A shift by 64, which block 0 asks for, gives 0.
         let left = _mm512_srlv_epi64(tweak, _mm512_sub_epi64(_mm512_set1_epi64(64), shift));
         let up = _mm512_bslli_epi128::<8>(left);
-        *to = xor3(kept, up, _mm512_clmulepi64_epi128::<0x01>(left, poly));
+        let back = _mm512_clmulepi64_epi128::<0x01>(left, poly);
+        *to = xor3(_mm512_xor_si512(kept, last), up, back);
         shift = _mm512_sub_epi64(shift, _mm512_set1_epi64(-4));
     }
     tweaks
@@ -270,32 +251,54 @@ fn first_tweaks(group: __m512i) -> [__m512i; WIDE] {
 /// The tweaks of the next step: times x^16, a shift by two bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-fn advance(tweaks: [__m512i; WIDE]) -> [__m512i; WIDE] {
+fn advance(tweaks: [__m512i; WIDE], constant: __m512i) -> [__m512i; WIDE] {
     let poly = _mm512_set1_epi64(0x87);
     let mut next = tweaks;
     for to in &mut next {
         let fell_out = _mm512_bsrli_epi128::<14>(*to);
         let back = _mm512_clmulepi64_epi128::<0x00>(fell_out, poly);
-        *to = _mm512_xor_si512(_mm512_bslli_epi128::<2>(*to), back);
+        *to = xor3(_mm512_bslli_epi128::<2>(*to), back, constant);
     }
     next
 }
 
-/// Moves the tweak of the next sector into the lowest lane.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn next_lane(group: __m512i) -> __m512i {
-    _mm512_shuffle_i32x4::<0b00_11_10_01>(group, group)
+/// Round keys in every lane, rearranged for tweaks that carry the last round key with them.
+///
+/// A block is whitened by the first round key and the tweak before its rounds, and by the last
+/// round key and the tweak after them. With U = tweak ^ last, the first is U ^ (first ^ last), a
+/// constant, and the second is U itself: no step has to add the last round key to a tweak. U of
+/// the next step is (U times x^16) ^ (last times x^16) ^ last, which is one more constant.
+struct Keys<const N: usize> {
+    whiten: __m512i,
+    middle: [__m512i; N],
+    advance: __m512i,
 }
 
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn broadcast<const N: usize>(keys: &RoundKeys<N>) -> [__m512i; N] {
-    let mut wide = [_mm512_setzero_si512(); N];
-    for (to, key) in wide.iter_mut().zip(&keys.0) {
+#[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
+fn broadcast<const N: usize>(rounds: &RoundKeys<N>) -> Keys<N> {
+    let mut middle = [_mm512_setzero_si512(); N];
+    for (to, key) in middle.iter_mut().zip(&rounds.0) {
         *to = spread(key);
     }
-    wide
+    let last = spread(&rounds.0[N - 1]);
+    let [advance, ..] = advance([last; WIDE], last);
+    let whiten = _mm512_xor_si512(spread(&rounds.0[0]), last);
+    Keys {
+        whiten,
+        middle,
+        advance,
+    }
+}
+
+/// The low and the high half of an IV.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "each half is taken on purpose"
+)]
+#[inline]
+const fn halves(iv: u128) -> (i64, i64) {
+    (iv as i64, (iv >> 64) as i64)
 }
 
 #[inline]
