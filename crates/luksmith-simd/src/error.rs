@@ -90,11 +90,35 @@ pub enum Error {
     /// A key derivation with no iteration at all.
     #[error("key derivation with 0 iterations, at least 1 is needed")]
     Iterations,
-    /// More output than the key derivation can make.
-    #[error("key derivation of {bytes} bytes, more than the standard allows")]
+    /// A length of output that the key derivation's standard excludes.
+    #[error(
+        "key derivation of {bytes} bytes, which its standard excludes; Argon2 makes 4 to 2^32 - 1 bytes, \
+         PBKDF2 at most 2^32 - 1 digests"
+    )]
     OutputBytes {
         /// The length given.
         bytes: usize,
+    },
+    /// A password or salt longer than the standard takes.
+    #[error("{what} of {bytes} bytes, Argon2 takes fewer than 2^32")]
+    InputBytes {
+        /// The argument.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
+    /// Costs that Argon2 does not have.
+    #[error(
+        "Argon2 with {passes} passes, {memory_kib} KiB and {lanes} lanes: it takes at least 1 pass, 8 KiB \
+         for each lane, and 1 to 16777215 lanes"
+    )]
+    Argon2Cost {
+        /// Passes over the memory.
+        passes: u32,
+        /// Memory in KiB.
+        memory_kib: u32,
+        /// Lanes.
+        lanes: u32,
     },
     /// The caller's callback ended the work.
     #[error("cancelled by the caller")]

@@ -27,6 +27,7 @@
 extern crate alloc;
 
 mod arch;
+mod argon2;
 mod backend;
 mod buffers;
 mod crc32c;
@@ -36,6 +37,9 @@ mod pbkdf2;
 mod sha2;
 mod xts;
 
+#[cfg(feature = "std")]
+pub use argon2::ScopedThreads;
+pub use argon2::{Argon2, Argon2Job, Argon2Threads, Argon2Variant, OneThread};
 pub use backend::Backend;
 pub use crc32c::{crc32c, crc32c_append, crc32c_tags};
 pub use error::Error;

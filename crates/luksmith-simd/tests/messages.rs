@@ -36,6 +36,15 @@ fn every_error() -> Vec<(&'static str, Error)> {
         Error::OutputBytes {
             bytes: 137_438_953_441,
         },
+        Error::InputBytes {
+            what: "password",
+            bytes: 4_294_967_296,
+        },
+        Error::Argon2Cost {
+            passes: 1,
+            memory_kib: 15,
+            lanes: 2,
+        },
         Error::Cancelled,
     ];
     errors
@@ -58,6 +67,8 @@ fn variant(error: &Error) -> &'static str {
         Error::TagMismatch { .. } => "TagMismatch",
         Error::Iterations => "Iterations",
         Error::OutputBytes { .. } => "OutputBytes",
+        Error::InputBytes { .. } => "InputBytes",
+        Error::Argon2Cost { .. } => "Argon2Cost",
         Error::Cancelled => "Cancelled",
         _ => panic!("a variant is missing from every_error: {error}"),
     }

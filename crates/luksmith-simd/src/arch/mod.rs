@@ -9,7 +9,9 @@ pub(crate) mod x86_64;
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
 mod portable;
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
-pub(crate) use portable::{Crc32c, Kernels};
+pub(crate) use portable::{Argon2Kernel, Crc32c, Kernels, prefetch};
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+pub(crate) use x86_64::argon2::{Argon2Kernel, prefetch};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 pub(crate) use x86_64::{crc32c::Crc32c, sha2::Kernels};
 

@@ -1,5 +1,6 @@
 //! The choices of a target that has no kernels of its own.
 
+use crate::argon2::{Block, portable_compress};
 use crate::crc32c;
 use crate::pbkdf2::{self, Chain, Pads};
 use crate::sha2::layout::Layout;
@@ -89,3 +90,31 @@ impl Crc32c {
         crc32c::portable(state, data)
     }
 }
+
+/// Argon2's compression function on this target: word by word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Argon2Kernel {
+    /// Word by word.
+    Portable,
+}
+
+impl Argon2Kernel {
+    /// All ways on this machine.
+    #[cfg(test)]
+    pub(crate) fn available() -> impl Iterator<Item = Self> {
+        core::iter::once(Self::Portable)
+    }
+
+    /// The only way here.
+    pub(crate) fn best() -> Self {
+        Self::Portable
+    }
+
+    /// Writes G(`x`, `y`) to `out`, xored onto what `out` held if `onto`.
+    pub(crate) fn compress(self, x: &Block, y: &Block, out: &mut Block, onto: bool) {
+        portable_compress(x, y, out, onto);
+    }
+}
+
+/// Nothing that can be done here.
+pub(crate) fn prefetch(_block: &Block) {}

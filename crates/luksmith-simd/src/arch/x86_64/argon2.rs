@@ -1,0 +1,349 @@
+//! Argon2's compression function with AVX-512 and AVX2.
+//!
+//! With AVX-512 the whole block lives in 16 registers, first with a row of the matrix in each lane, then
+//! with a column in each: the eight permutations of a pass run side by side and no diagonal has to be
+//! shuffled into place. With AVX2 two permutations run in lockstep, a quarter of one in each register.
+
+#![expect(
+    unsafe_code,
+    reason = "vector loads and stores, and the doors to AVX2 and AVX-512 code"
+)]
+
+use super::cpu::{Features, features};
+use crate::argon2::{Block, portable_compress};
+use core::arch::x86_64::*;
+
+/// A way to compress blocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Argon2Kernel {
+    /// Word by word.
+    Portable,
+    /// 256 bits.
+    Avx2(Avx2),
+    /// 512 bits.
+    Avx512(Avx512),
+}
+
+/// Proof that this machine has AVX2.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
+
+/// Proof that this machine has AVX-512F.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+impl Argon2Kernel {
+    /// All ways on this machine, simplest first.
+    pub(crate) fn available() -> impl DoubleEndedIterator<Item = Self> {
+        let avx2 = features()
+            .has(Features::AVX2)
+            .then_some(Self::Avx2(Avx2(())));
+        let avx512 = features()
+            .has(Features::AVX512F)
+            .then_some(Self::Avx512(Avx512(())));
+        [Some(Self::Portable), avx2, avx512].into_iter().flatten()
+    }
+
+    /// The fastest way on this machine.
+    pub(crate) fn best() -> Self {
+        Self::available().next_back().unwrap_or(Self::Portable)
+    }
+
+    /// Writes G(`x`, `y`) to `out`, xored onto what `out` held if `onto`.
+    pub(crate) fn compress(self, x: &Block, y: &Block, out: &mut Block, onto: bool) {
+        match self {
+            Self::Portable => portable_compress(x, y, out, onto),
+            // SAFETY: an `Avx2` is made only by `available`, after it saw avx2 on this machine, and
+            // this is what `compress_avx2` enables.
+            Self::Avx2(_) => unsafe { compress_avx2(x, y, out, onto) },
+            // SAFETY: as above, for avx512f.
+            Self::Avx512(_) => unsafe { compress_avx512(x, y, out, onto) },
+        }
+    }
+}
+
+/// Starts to fetch a block.
+#[inline]
+pub(crate) fn prefetch(block: &Block) {
+    for line in block.as_chunks::<8>().0 {
+        // SAFETY: a prefetch changes nothing, and the address is that of a reference.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_512(words: &[u64; 8]) -> __m512i {
+    // SAFETY: the reference is to 64 readable bytes; the load needs no alignment.
+    unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store_512(words: &mut [u64; 8], vector: __m512i) {
+    // SAFETY: the reference is to 64 writable bytes; the store needs no alignment.
+    unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), vector) }
+}
+
+/// x + y + twice the product of the lower halves, in every lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn add_512(x: __m512i, y: __m512i) -> __m512i {
+    let product = _mm512_mul_epu32(x, y);
+    _mm512_add_epi64(_mm512_add_epi64(x, y), _mm512_add_epi64(product, product))
+}
+
+/// The mixing function on four registers of each group, four groups in lockstep.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn mix_512(v: &mut [__m512i; 16], a: [usize; 4], b: [usize; 4], c: [usize; 4], d: [usize; 4]) {
+    macro_rules! half {
+        ($first:literal, $second:literal) => {
+            for i in 0..4 {
+                v[a[i]] = add_512(v[a[i]], v[b[i]]);
+            }
+            for i in 0..4 {
+                v[d[i]] = _mm512_ror_epi64::<$first>(_mm512_xor_si512(v[d[i]], v[a[i]]));
+            }
+            for i in 0..4 {
+                v[c[i]] = add_512(v[c[i]], v[d[i]]);
+            }
+            for i in 0..4 {
+                v[b[i]] = _mm512_ror_epi64::<$second>(_mm512_xor_si512(v[b[i]], v[c[i]]));
+            }
+        };
+    }
+    half!(32, 24);
+    half!(16, 63);
+}
+
+/// P of the standard in every lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn permute_512(v: &mut [__m512i; 16]) {
+    mix_512(
+        v,
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9, 10, 11],
+        [12, 13, 14, 15],
+    );
+    mix_512(
+        v,
+        [0, 1, 2, 3],
+        [5, 6, 7, 4],
+        [10, 11, 8, 9],
+        [15, 12, 13, 14],
+    );
+}
+
+/// Swaps rows and lanes of an 8 x 8 matrix.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transposed_512(r: [__m512i; 8]) -> [__m512i; 8] {
+    let low = |i: usize| _mm512_unpacklo_epi64(r[i], r[i + 1]);
+    let high = |i: usize| _mm512_unpackhi_epi64(r[i], r[i + 1]);
+    let (p0, p1, p2, p3) = (low(0), low(2), low(4), low(6));
+    let (q0, q1, q2, q3) = (high(0), high(2), high(4), high(6));
+    // 128-bit parts: `x` of (m, n) is m0 m2 n0 n2, `y` is m1 m3 n1 n3.
+    let x = |m, n| _mm512_shuffle_i64x2::<0x88>(m, n);
+    let y = |m, n| _mm512_shuffle_i64x2::<0xdd>(m, n);
+    let (px0, py0, px1, py1) = (x(p0, p1), y(p0, p1), x(p2, p3), y(p2, p3));
+    let (qx0, qy0, qx1, qy1) = (x(q0, q1), y(q0, q1), x(q2, q3), y(q2, q3));
+    [
+        x(px0, px1),
+        x(qx0, qx1),
+        x(py0, py1),
+        x(qy0, qy1),
+        y(px0, px1),
+        y(qx0, qx1),
+        y(py0, py1),
+        y(qy0, qy1),
+    ]
+}
+
+#[target_feature(enable = "avx512f")]
+fn compress_avx512(x: &Block, y: &Block, out: &mut Block, onto: bool) {
+    let (xs, _) = x.as_chunks::<8>();
+    let (ys, _) = y.as_chunks::<8>();
+    let (outs, _) = out.as_chunks_mut::<8>();
+    let r = |i: usize| _mm512_xor_si512(load_512(&xs[i]), load_512(&ys[i]));
+    // Lane = row: `left` holds the words 0 to 7 of the rows, `right` the words 8 to 15.
+    let left = transposed_512([r(0), r(2), r(4), r(6), r(8), r(10), r(12), r(14)]);
+    let right = transposed_512([r(1), r(3), r(5), r(7), r(9), r(11), r(13), r(15)]);
+    let [v0, v1, v2, v3, v4, v5, v6, v7] = left;
+    let [v8, v9, v10, v11, v12, v13, v14, v15] = right;
+    let mut v = [
+        v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15,
+    ];
+    permute_512(&mut v);
+    // Lane = column: word 2r of a column is the even word of row r, word 2r + 1 the odd one.
+    let e = transposed_512([v[0], v[2], v[4], v[6], v[8], v[10], v[12], v[14]]);
+    let o = transposed_512([v[1], v[3], v[5], v[7], v[9], v[11], v[13], v[15]]);
+    let mut v = [
+        e[0], o[0], e[1], o[1], e[2], o[2], e[3], o[3], e[4], o[4], e[5], o[5], e[6], o[6], e[7],
+        o[7],
+    ];
+    permute_512(&mut v);
+    // Even and odd words of a row become its two halves again.
+    let first = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);
+    let second = _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4);
+    for row in 0..8 {
+        let (even, odd) = (v[2 * row], v[2 * row + 1]);
+        for (i, index) in [(2 * row, first), (2 * row + 1, second)] {
+            let z = _mm512_permutex2var_epi64(even, index, odd);
+            let mut sum = _mm512_xor_si512(z, r(i));
+            if onto {
+                sum = _mm512_xor_si512(sum, load_512(&outs[i]));
+            }
+            store_512(&mut outs[i], sum);
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_256(words: &[u64; 4]) -> __m256i {
+    // SAFETY: the reference is to 32 readable bytes; the load needs no alignment.
+    unsafe { _mm256_loadu_si256(words.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_256(words: &mut [u64; 4], vector: __m256i) {
+    // SAFETY: the reference is to 32 writable bytes; the store needs no alignment.
+    unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), vector) }
+}
+
+/// x + y + twice the product of the lower halves, in every lane.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_256(x: __m256i, y: __m256i) -> __m256i {
+    let product = _mm256_mul_epu32(x, y);
+    _mm256_add_epi64(_mm256_add_epi64(x, y), _mm256_add_epi64(product, product))
+}
+
+/// Four columns of P in the lanes of four registers.
+#[derive(Clone, Copy)]
+struct Quarters {
+    a: __m256i,
+    b: __m256i,
+    c: __m256i,
+    d: __m256i,
+}
+
+/// The mixing function in every lane, on two permutations in lockstep.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn mix_256(p: &mut Quarters, q: &mut Quarters) {
+    let by_24 = _mm256_setr_epi8(
+        3, 4, 5, 6, 7, 0, 1, 2, 11, 12, 13, 14, 15, 8, 9, 10, 3, 4, 5, 6, 7, 0, 1, 2, 11, 12, 13,
+        14, 15, 8, 9, 10,
+    );
+    let by_16 = _mm256_setr_epi8(
+        2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12, 13, 14, 15, 8, 9, 2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12,
+        13, 14, 15, 8, 9,
+    );
+    let xor = |x, y| _mm256_xor_si256(x, y);
+    (p.a, q.a) = (add_256(p.a, p.b), add_256(q.a, q.b));
+    (p.d, q.d) = (xor(p.d, p.a), xor(q.d, q.a));
+    (p.d, q.d) = (
+        _mm256_shuffle_epi32::<0xb1>(p.d),
+        _mm256_shuffle_epi32::<0xb1>(q.d),
+    );
+    (p.c, q.c) = (add_256(p.c, p.d), add_256(q.c, q.d));
+    (p.b, q.b) = (xor(p.b, p.c), xor(q.b, q.c));
+    (p.b, q.b) = (
+        _mm256_shuffle_epi8(p.b, by_24),
+        _mm256_shuffle_epi8(q.b, by_24),
+    );
+    (p.a, q.a) = (add_256(p.a, p.b), add_256(q.a, q.b));
+    (p.d, q.d) = (xor(p.d, p.a), xor(q.d, q.a));
+    (p.d, q.d) = (
+        _mm256_shuffle_epi8(p.d, by_16),
+        _mm256_shuffle_epi8(q.d, by_16),
+    );
+    (p.c, q.c) = (add_256(p.c, p.d), add_256(q.c, q.d));
+    (p.b, q.b) = (xor(p.b, p.c), xor(q.b, q.c));
+    let by_63 = |x| xor(_mm256_add_epi64(x, x), _mm256_srli_epi64::<63>(x));
+    (p.b, q.b) = (by_63(p.b), by_63(q.b));
+}
+
+/// P of the standard on two sets of 16 words.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn permute_256(p: &mut Quarters, q: &mut Quarters) {
+    mix_256(p, q);
+    for half in [&mut *p, &mut *q] {
+        half.b = _mm256_permute4x64_epi64::<0x39>(half.b);
+        half.c = _mm256_permute4x64_epi64::<0x4e>(half.c);
+        half.d = _mm256_permute4x64_epi64::<0x93>(half.d);
+    }
+    mix_256(p, q);
+    for half in [p, q] {
+        half.b = _mm256_permute4x64_epi64::<0x93>(half.b);
+        half.c = _mm256_permute4x64_epi64::<0x4e>(half.c);
+        half.d = _mm256_permute4x64_epi64::<0x39>(half.d);
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn compress_avx2(x: &Block, y: &Block, out: &mut Block, onto: bool) {
+    let (xs, _) = x.as_chunks::<4>();
+    let (ys, _) = y.as_chunks::<4>();
+    let mut z = [[0_u64; 4]; 32];
+    let r = |i: usize| _mm256_xor_si256(load_256(&xs[i]), load_256(&ys[i]));
+    for pair in 0..4 {
+        let row = |at: usize| Quarters {
+            a: r(at),
+            b: r(at + 1),
+            c: r(at + 2),
+            d: r(at + 3),
+        };
+        let (mut p, mut q) = (row(8 * pair), row(8 * pair + 4));
+        permute_256(&mut p, &mut q);
+        for (at, half) in [(8 * pair, p), (8 * pair + 4, q)] {
+            store_256(&mut z[at], half.a);
+            store_256(&mut z[at + 1], half.b);
+            store_256(&mut z[at + 2], half.c);
+            store_256(&mut z[at + 3], half.d);
+        }
+    }
+    // The 128-bit halves of a register belong to neighbouring columns; two rows give four words of each.
+    let (outs, _) = out.as_chunks_mut::<4>();
+    for pair in 0..4 {
+        let at = |row: usize| 4 * row + pair;
+        let first = |row: usize| {
+            _mm256_permute2x128_si256::<0x20>(load_256(&z[at(row)]), load_256(&z[at(row + 1)]))
+        };
+        let second = |row: usize| {
+            _mm256_permute2x128_si256::<0x31>(load_256(&z[at(row)]), load_256(&z[at(row + 1)]))
+        };
+        let mut p = Quarters {
+            a: first(0),
+            b: first(2),
+            c: first(4),
+            d: first(6),
+        };
+        let mut q = Quarters {
+            a: second(0),
+            b: second(2),
+            c: second(4),
+            d: second(6),
+        };
+        permute_256(&mut p, &mut q);
+        for (row, p, q) in [(0, p.a, q.a), (2, p.b, q.b), (4, p.c, q.c), (6, p.d, q.d)] {
+            let rows = [
+                _mm256_permute2x128_si256::<0x20>(p, q),
+                _mm256_permute2x128_si256::<0x31>(p, q),
+            ];
+            for (i, z) in [at(row), at(row + 1)].into_iter().zip(rows) {
+                let mut sum = _mm256_xor_si256(z, r(i));
+                if onto {
+                    sum = _mm256_xor_si256(sum, load_256(&outs[i]));
+                }
+                store_256(&mut outs[i], sum);
+            }
+        }
+    }
+}
