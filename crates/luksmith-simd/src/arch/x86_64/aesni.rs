@@ -10,6 +10,8 @@ use core::arch::x86_64::{
     _mm_xor_si128,
 };
 
+use core::hint::black_box;
+
 use super::cpu::{Features, features};
 use super::schedule::{RoundKeys, XtsSchedule, load128, store128};
 use crate::buffers::{Buffers, Chunk};
@@ -71,28 +73,28 @@ fn run<const N: usize, const DECRYPT: bool, I: Ivs>(
     steps: usize,
     mut buffers: Buffers<'_>,
 ) {
+    let keys = Keys::new(data_keys);
     let sectors = buffers.len() / (steps * STEP);
-    let mut group = encrypt_tweaks(tweak_keys, ivs, 0);
-    let mut tweaks = first_tweaks(&group[0]);
-    for sector in 0..sectors {
-        for _ in 1..steps {
-            let Some(chunk) = buffers.next::<STEP>() else {
-                return;
-            };
-            let now = tweaks;
-            tweaks = advance(now);
-            crypt::<N, DECRYPT>(data_keys, now, chunk);
-        }
-        let Some(chunk) = buffers.next::<STEP>() else {
-            return;
-        };
-        let next = (sector + 1) % WIDE;
-        if next == 0 && sector + 1 < sectors {
-            group = encrypt_tweaks(tweak_keys, ivs, sector + 1);
-        }
+    let mut group = [[0; 16]; WIDE];
+    encrypt_tweaks(tweak_keys, ivs, 0, &mut group);
+    let mut tweaks = first_tweaks(&group[0], keys.last());
+    let mut sector: usize = 0;
+    let mut left = steps;
+    while let Some(chunk) = buffers.next::<STEP>() {
         let now = tweaks;
-        tweaks = first_tweaks(&group[next]);
-        crypt::<N, DECRYPT>(data_keys, now, chunk);
+        let state = whiten(&keys, now, &chunk);
+        left -= 1;
+        if left == 0 {
+            left = steps;
+            sector += 1;
+            if sector.is_multiple_of(WIDE) && sector < sectors {
+                encrypt_tweaks(tweak_keys, ivs, sector, &mut group);
+            }
+            tweaks = first_tweaks(&group[sector % WIDE], keys.last());
+        } else {
+            tweaks = advance(now, keys.advance);
+        }
+        rounds::<N, DECRYPT>(&keys, state, now, chunk);
     }
 }
 
@@ -105,50 +107,97 @@ fn any_size<const N: usize, const DECRYPT: bool, I: Ivs>(
     sector_bytes: usize,
     mut buffers: Buffers<'_>,
 ) {
+    let keys = Keys::new(data_keys);
     let sectors = buffers.len() / sector_bytes;
     let mut group = [[0; 16]; WIDE];
     for sector in 0..sectors {
-        if sector % WIDE == 0 {
-            group = encrypt_tweaks(tweak_keys, ivs, sector);
+        if sector.is_multiple_of(WIDE) {
+            encrypt_tweaks(tweak_keys, ivs, sector, &mut group);
         }
-        let mut tweaks = first_tweaks(&group[sector % WIDE]);
+        let mut tweaks = first_tweaks(&group[sector % WIDE], keys.last());
         for _ in 0..sector_bytes / STEP {
             let Some(chunk) = buffers.next::<STEP>() else {
                 return;
             };
-            crypt::<N, DECRYPT>(data_keys, tweaks, chunk);
-            tweaks = advance(tweaks);
+            let state = whiten(&keys, tweaks, &chunk);
+            rounds::<N, DECRYPT>(&keys, state, tweaks, chunk);
+            tweaks = advance(tweaks, keys.advance);
         }
         buffers.next_padded::<STEP>(sector_bytes % STEP, |padded| {
-            crypt::<N, DECRYPT>(data_keys, tweaks, padded);
+            let state = whiten(&keys, tweaks, &padded);
+            rounds::<N, DECRYPT>(&keys, state, tweaks, padded);
         });
     }
 }
 
-/// One step: `WIDE` blocks with their tweaks.
+/// What a step needs of the round keys: tweaks carry the last one with them, as the 512-bit
+/// kernel explains.
+struct Keys<'a, const N: usize> {
+    whiten: __m128i,
+    advance: __m128i,
+    rounds: &'a RoundKeys<N>,
+}
+
+impl<'a, const N: usize> Keys<'a, N> {
+    #[inline]
+    #[target_feature(enable = "aes,pclmulqdq")]
+    fn new(rounds: &'a RoundKeys<N>) -> Self {
+        let last = load128(&rounds.0[N - 1]);
+        let whiten = _mm_xor_si128(load128(&rounds.0[0]), last);
+        let [advance, ..] = advance([last; WIDE], last);
+        Self {
+            whiten,
+            advance,
+            rounds,
+        }
+    }
+
+    #[inline]
+    fn last(&self) -> &[u8; 16] {
+        &self.rounds.0[N - 1]
+    }
+}
+
+/// Loads one step and whitens it.
 #[inline]
 #[target_feature(enable = "aes")]
-fn crypt<const N: usize, const DECRYPT: bool>(
-    keys: &RoundKeys<N>,
+fn whiten<const N: usize>(
+    keys: &Keys<'_, N>,
+    tweaks: [__m128i; WIDE],
+    chunk: &Chunk<'_, STEP>,
+) -> [__m128i; WIDE] {
+    let mut state = tweaks;
+    for (one, block) in state.iter_mut().zip(chunk.src().as_chunks().0) {
+        *one = _mm_xor_si128(_mm_xor_si128(load128(block), keys.whiten), *one);
+    }
+    state
+}
+
+/// The rounds of one whitened step: `WIDE` independent chains.
+#[inline]
+#[target_feature(enable = "aes")]
+fn rounds<const N: usize, const DECRYPT: bool>(
+    keys: &Keys<'_, N>,
+    mut state: [__m128i; WIDE],
     tweaks: [__m128i; WIDE],
     mut chunk: Chunk<'_, STEP>,
 ) {
-    let mut state = [_mm_setzero_si128(); WIDE];
-    let first = load128(&keys.0[0]);
-    for at in 0..WIDE {
-        let block = load128(&chunk.src().as_chunks().0[at]);
-        state[at] = _mm_xor_si128(_mm_xor_si128(block, first), tweaks[at]);
-    }
-    for key in &keys.0[1..N - 1] {
+    let rounds = black_box(keys.rounds);
+    for key in &rounds.0[1..N - 1] {
         let key = load128(key);
         for one in &mut state {
             *one = round::<DECRYPT>(*one, key);
         }
     }
-    let last = load128(&keys.0[N - 1]);
-    for at in 0..WIDE {
-        let block = last_round::<DECRYPT>(state[at], _mm_xor_si128(last, tweaks[at]));
-        store128(&mut chunk.dst().as_chunks_mut().0[at], block);
+    for ((to, one), tweak) in chunk
+        .dst()
+        .as_chunks_mut()
+        .0
+        .iter_mut()
+        .zip(state)
+        .zip(tweaks)
+    {
+        store128(to, last_round::<DECRYPT>(one, tweak));
     }
 }
 
@@ -172,14 +221,17 @@ fn last_round<const DECRYPT: bool>(state: __m128i, key: __m128i) -> __m128i {
     }
 }
 
-/// The tweaks of `WIDE` sectors, side by side.
+/// The tweaks of `WIDE` sectors from `first` on.
 #[inline]
 #[target_feature(enable = "aes")]
 fn encrypt_tweaks<const N: usize>(
     keys: &RoundKeys<N>,
     ivs: impl Ivs,
     first: usize,
-) -> [[u8; 16]; WIDE] {
+    to: &mut [[u8; 16]; WIDE],
+) {
+    // Read again at each use: kept across the steps, they would push the tweaks out of registers.
+    let keys = black_box(keys);
     let mut state = [_mm_setzero_si128(); WIDE];
     for (at, one) in state.iter_mut().enumerate() {
         let iv = load128(&ivs.iv(first + at).to_le_bytes());
@@ -192,20 +244,21 @@ fn encrypt_tweaks<const N: usize>(
         }
     }
     let last = load128(&keys.0[N - 1]);
-    let mut tweaks = [[0; 16]; WIDE];
-    for (to, one) in tweaks.iter_mut().zip(state) {
+    for (to, one) in to.iter_mut().zip(state) {
         store128(to, _mm_aesenclast_si128(one, last));
     }
-    tweaks
 }
 
-/// The tweaks of the first step of a sector: block `i` gets the sector's tweak times x^i.
+/// The tweaks of the first step of a sector, xor the last round key: block `i` gets the sector's
+/// tweak times x^i.
 #[inline]
 #[target_feature(enable = "sse2")]
-fn first_tweaks(tweak: &[u8; 16]) -> [__m128i; WIDE] {
-    let mut tweaks = [load128(tweak); WIDE];
-    for at in 1..WIDE {
-        tweaks[at] = times_x(tweaks[at - 1]);
+fn first_tweaks(tweak: &[u8; 16], last: &[u8; 16]) -> [__m128i; WIDE] {
+    let (mut tweak, last) = (load128(tweak), load128(last));
+    let mut tweaks = [_mm_xor_si128(tweak, last); WIDE];
+    for to in &mut tweaks[1..] {
+        tweak = times_x(tweak);
+        *to = _mm_xor_si128(tweak, last);
     }
     tweaks
 }
@@ -224,12 +277,13 @@ fn times_x(tweak: __m128i) -> __m128i {
 /// The tweaks of the next step: times x^8, a shift by one byte.
 #[inline]
 #[target_feature(enable = "pclmulqdq")]
-fn advance(tweaks: [__m128i; WIDE]) -> [__m128i; WIDE] {
+fn advance(tweaks: [__m128i; WIDE], constant: __m128i) -> [__m128i; WIDE] {
     let poly = _mm_set1_epi64x(0x87);
     let mut next = tweaks;
     for to in &mut next {
         let back = _mm_clmulepi64_si128::<0x00>(_mm_srli_si128::<15>(*to), poly);
-        *to = _mm_xor_si128(_mm_slli_si128::<1>(*to), back);
+        let up = _mm_slli_si128::<1>(*to);
+        *to = _mm_xor_si128(_mm_xor_si128(up, constant), back);
     }
     next
 }

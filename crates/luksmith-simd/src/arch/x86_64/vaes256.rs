@@ -8,6 +8,8 @@ use core::arch::x86_64::{
     _mm256_srlv_epi64, _mm256_storeu_si256, _mm256_sub_epi64, _mm256_xor_si256,
 };
 
+use core::hint::black_box;
+
 use super::cpu::{Features, features};
 use super::schedule::{RoundKeys, XtsSchedule, load128};
 use crate::buffers::{Buffers, Chunk};
@@ -76,29 +78,28 @@ fn run<const N: usize, const DECRYPT: bool, I: Ivs>(
     steps: usize,
     mut buffers: Buffers<'_>,
 ) {
+    let keys = Keys::new(data_keys);
     let sectors = buffers.len() / (steps * STEP);
     let mut group = [[0; 16]; GROUP];
     encrypt_tweaks(tweak_keys, ivs, 0, &mut group);
-    let mut tweaks = first_tweaks(&group[0]);
-    for sector in 0..sectors {
-        for _ in 1..steps {
-            let Some(chunk) = buffers.next::<STEP>() else {
-                return;
-            };
-            let now = tweaks;
-            tweaks = advance(now);
-            crypt::<N, DECRYPT>(data_keys, now, chunk);
-        }
-        let Some(chunk) = buffers.next::<STEP>() else {
-            return;
-        };
-        let next = (sector + 1) % GROUP;
-        if next == 0 && sector + 1 < sectors {
-            encrypt_tweaks(tweak_keys, ivs, sector + 1, &mut group);
-        }
+    let mut tweaks = first_tweaks(&group[0], keys.last());
+    let mut sector: usize = 0;
+    let mut left = steps;
+    while let Some(chunk) = buffers.next::<STEP>() {
         let now = tweaks;
-        tweaks = first_tweaks(&group[next]);
-        crypt::<N, DECRYPT>(data_keys, now, chunk);
+        let state = whiten(&keys, now, &chunk);
+        left -= 1;
+        if left == 0 {
+            left = steps;
+            sector += 1;
+            if sector.is_multiple_of(GROUP) && sector < sectors {
+                encrypt_tweaks(tweak_keys, ivs, sector, &mut group);
+            }
+            tweaks = first_tweaks(&group[sector % GROUP], keys.last());
+        } else {
+            tweaks = advance(now, keys.advance);
+        }
+        rounds::<N, DECRYPT>(&keys, state, now, chunk);
     }
 }
 
@@ -111,50 +112,97 @@ fn any_size<const N: usize, const DECRYPT: bool, I: Ivs>(
     sector_bytes: usize,
     mut buffers: Buffers<'_>,
 ) {
+    let keys = Keys::new(data_keys);
     let sectors = buffers.len() / sector_bytes;
     let mut group = [[0; 16]; GROUP];
     for sector in 0..sectors {
-        if sector % GROUP == 0 {
+        if sector.is_multiple_of(GROUP) {
             encrypt_tweaks(tweak_keys, ivs, sector, &mut group);
         }
-        let mut tweaks = first_tweaks(&group[sector % GROUP]);
+        let mut tweaks = first_tweaks(&group[sector % GROUP], keys.last());
         for _ in 0..sector_bytes / STEP {
             let Some(chunk) = buffers.next::<STEP>() else {
                 return;
             };
-            crypt::<N, DECRYPT>(data_keys, tweaks, chunk);
-            tweaks = advance(tweaks);
+            let state = whiten(&keys, tweaks, &chunk);
+            rounds::<N, DECRYPT>(&keys, state, tweaks, chunk);
+            tweaks = advance(tweaks, keys.advance);
         }
         buffers.next_padded::<STEP>(sector_bytes % STEP, |padded| {
-            crypt::<N, DECRYPT>(data_keys, tweaks, padded);
+            let state = whiten(&keys, tweaks, &padded);
+            rounds::<N, DECRYPT>(&keys, state, tweaks, padded);
         });
     }
 }
 
-/// One step: `WIDE` vectors with their tweaks.
+/// What a step needs of the round keys: tweaks carry the last one with them, as the 512-bit
+/// kernel explains.
+struct Keys<'a, const N: usize> {
+    whiten: __m256i,
+    advance: __m256i,
+    rounds: &'a RoundKeys<N>,
+}
+
+impl<'a, const N: usize> Keys<'a, N> {
+    #[inline]
+    #[target_feature(enable = "avx2,vpclmulqdq")]
+    fn new(rounds: &'a RoundKeys<N>) -> Self {
+        let last = spread(&rounds.0[N - 1]);
+        let whiten = _mm256_xor_si256(spread(&rounds.0[0]), last);
+        let [advance, ..] = advance([last; WIDE], last);
+        Self {
+            whiten,
+            advance,
+            rounds,
+        }
+    }
+
+    #[inline]
+    fn last(&self) -> &[u8; 16] {
+        &self.rounds.0[N - 1]
+    }
+}
+
+/// Loads one step and whitens it.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn whiten<const N: usize>(
+    keys: &Keys<'_, N>,
+    tweaks: [__m256i; WIDE],
+    chunk: &Chunk<'_, STEP>,
+) -> [__m256i; WIDE] {
+    let mut state = tweaks;
+    for (one, blocks) in state.iter_mut().zip(chunk.src().as_chunks().0) {
+        *one = _mm256_xor_si256(_mm256_xor_si256(load(blocks), keys.whiten), *one);
+    }
+    state
+}
+
+/// The rounds of one whitened step: `WIDE` independent chains.
 #[inline]
 #[target_feature(enable = "avx2,vaes")]
-fn crypt<const N: usize, const DECRYPT: bool>(
-    keys: &RoundKeys<N>,
+fn rounds<const N: usize, const DECRYPT: bool>(
+    keys: &Keys<'_, N>,
+    mut state: [__m256i; WIDE],
     tweaks: [__m256i; WIDE],
     mut chunk: Chunk<'_, STEP>,
 ) {
-    let mut state = [_mm256_setzero_si256(); WIDE];
-    let first = spread(&keys.0[0]);
-    for at in 0..WIDE {
-        let blocks = load(&chunk.src().as_chunks().0[at]);
-        state[at] = _mm256_xor_si256(_mm256_xor_si256(blocks, first), tweaks[at]);
-    }
-    for key in &keys.0[1..N - 1] {
+    let rounds = black_box(keys.rounds);
+    for key in &rounds.0[1..N - 1] {
         let key = spread(key);
         for one in &mut state {
             *one = round::<DECRYPT>(*one, key);
         }
     }
-    let last = spread(&keys.0[N - 1]);
-    for at in 0..WIDE {
-        let blocks = last_round::<DECRYPT>(state[at], _mm256_xor_si256(last, tweaks[at]));
-        store(&mut chunk.dst().as_chunks_mut().0[at], blocks);
+    for ((to, one), tweak) in chunk
+        .dst()
+        .as_chunks_mut()
+        .0
+        .iter_mut()
+        .zip(state)
+        .zip(tweaks)
+    {
+        store(to, last_round::<DECRYPT>(one, tweak));
     }
 }
 
@@ -187,6 +235,8 @@ fn encrypt_tweaks<const N: usize>(
     first: usize,
     to: &mut [[u8; 16]; GROUP],
 ) {
+    // Read again at each use: kept across the steps, they would push the tweaks out of registers.
+    let keys = black_box(keys);
     for (at, iv) in to.iter_mut().enumerate() {
         *iv = ivs.iv(first + at).to_le_bytes();
     }
@@ -213,8 +263,8 @@ fn encrypt_tweaks<const N: usize>(
 /// leaves the high half comes back into the low one times 0x87.
 #[inline]
 #[target_feature(enable = "avx2,vpclmulqdq")]
-fn first_tweaks(tweak: &[u8; 16]) -> [__m256i; WIDE] {
-    let tweak = spread(tweak);
+fn first_tweaks(tweak: &[u8; 16], last: &[u8; 16]) -> [__m256i; WIDE] {
+    let (tweak, last) = (spread(tweak), spread(last));
     let poly = _mm256_set1_epi64x(0x87);
     let mut shift = _mm256_set_epi64x(1, 1, 0, 0);
     let mut tweaks = [_mm256_setzero_si256(); WIDE];
@@ -224,7 +274,7 @@ fn first_tweaks(tweak: &[u8; 16]) -> [__m256i; WIDE] {
         let left = _mm256_srlv_epi64(tweak, _mm256_sub_epi64(_mm256_set1_epi64x(64), shift));
         let up = _mm256_bslli_epi128::<8>(left);
         let back = _mm256_clmulepi64_epi128::<0x01>(left, poly);
-        *to = _mm256_xor_si256(_mm256_xor_si256(kept, up), back);
+        *to = _mm256_xor_si256(_mm256_xor_si256(kept, last), _mm256_xor_si256(up, back));
         shift = _mm256_add_epi64(shift, _mm256_set1_epi64x(2));
     }
     tweaks
@@ -233,12 +283,13 @@ fn first_tweaks(tweak: &[u8; 16]) -> [__m256i; WIDE] {
 /// The tweaks of the next step: times x^16, a shift by two bytes.
 #[inline]
 #[target_feature(enable = "avx2,vpclmulqdq")]
-fn advance(tweaks: [__m256i; WIDE]) -> [__m256i; WIDE] {
+fn advance(tweaks: [__m256i; WIDE], constant: __m256i) -> [__m256i; WIDE] {
     let poly = _mm256_set1_epi64x(0x87);
     let mut next = tweaks;
     for to in &mut next {
         let back = _mm256_clmulepi64_epi128::<0x00>(_mm256_bsrli_epi128::<14>(*to), poly);
-        *to = _mm256_xor_si256(_mm256_bslli_epi128::<2>(*to), back);
+        let up = _mm256_bslli_epi128::<2>(*to);
+        *to = _mm256_xor_si256(_mm256_xor_si256(up, constant), back);
     }
     next
 }
