@@ -3,8 +3,10 @@
 mod ci;
 mod command;
 mod failure;
+mod fuzz;
 mod oracle;
 mod tidy;
+mod vectors;
 
 use std::process::ExitCode;
 
@@ -14,9 +16,10 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   ci [STEP...]     the gate: every step, or those named; --list names them
-  oracle           prepares a kernel and a userland for interop tests; --suite NAME, --force
-  tidy             the house rules that a machine can check; --write renews generated docs
   fuzz [TARGET...] builds the fuzz targets and runs each; --seconds N for all together (60)
+  oracle           prepares a kernel and a userland for interop tests; --suite NAME, --force
+  vectors [WORD..] makes testvectors/images anew, or those named; --suite NAME (sid)
+  tidy             the house rules that a machine can check; --write renews generated docs
 ";
 
 fn main() -> ExitCode {
@@ -37,8 +40,10 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     };
     match command {
         "ci" => ci::run(rest),
+        "fuzz" => fuzz::run(rest),
         "oracle" => oracle::run(rest),
         "tidy" => tidy::run(rest),
+        "vectors" => vectors::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -9,6 +9,7 @@ use std::{
 
 use luksmith_block::{MemDevice, SectorSize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// One row of a manifest of images.
 #[derive(Clone, Debug)]
@@ -36,8 +37,13 @@ pub struct TestImage {
     pub clean: bool,
     /// Remarks: further passphrases, keys of a journal.
     pub note: String,
+    /// Where `paint` was written: first block of 4096 bytes and number of blocks.
+    pub writes: Vec<(u64, u64)>,
+    /// The device-mapper lines of the open volume.
+    pub table: String,
     folder: PathBuf,
     files: BTreeMap<String, String>,
+    hashes: BTreeMap<String, String>,
 }
 
 /// Reads the manifest of `testvectors/images`, or of the folder that the variable
@@ -68,7 +74,14 @@ pub fn test_images_in(folder: &Path) -> Vec<TestImage> {
 
 fn image(folder: &Path, row: &Value) -> TestImage {
     let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-    let files = row["files"].as_object().expect("the image's files");
+    let by_role = |key: &str| -> BTreeMap<String, String> {
+        let entries = row[key].as_object().into_iter().flatten();
+        let name = |value: &Value| value.as_str().expect("a name or a hash").to_owned();
+        entries
+            .map(|(role, value)| (role.clone(), name(value)))
+            .collect()
+    };
+    let writes = row["writes"].as_array().into_iter().flatten();
     TestImage {
         name: text("name"),
         kind: text("kind"),
@@ -82,10 +95,13 @@ fn image(folder: &Path, row: &Value) -> TestImage {
         clean: row["clean"].as_bool().expect("how it was closed"),
         note: text("note"),
         folder: folder.to_owned(),
-        files: files
-            .iter()
-            .map(|(role, file)| (role.clone(), file.as_str().expect("a name").to_owned()))
+        writes: writes
+            .map(|pair| (pair[0].as_u64(), pair[1].as_u64()))
+            .map(|(first, count)| (first.expect("a block"), count.expect("a count")))
             .collect(),
+        table: text("table"),
+        files: by_role("files"),
+        hashes: by_role("files_sha256"),
     }
 }
 
@@ -93,12 +109,15 @@ impl TestImage {
     /// Unpacks the file of a role: `image`, or `header` and `data` where they are apart.
     ///
     /// # Panics
-    /// If there is none, or it cannot be unpacked.
+    /// If there is none, it cannot be unpacked, or it is not the one that was recorded.
     #[must_use]
     pub fn file(&self, role: &str) -> Vec<u8> {
         let name = self.files.get(role);
         let name = name.unwrap_or_else(|| panic!("{} has no file {role}", self.name));
-        unpack(&self.folder.join(format!("{name}.zst")))
+        let bytes = unpack(&self.folder.join(format!("{name}.zst")));
+        let recorded = &self.hashes[role];
+        assert_eq!(sha256_hex(&bytes), *recorded, "SHA-256 of {name}");
+        bytes
     }
 
     /// Tells whether there is a file of this role.
@@ -115,6 +134,13 @@ impl TestImage {
     pub fn device(&self, role: &str) -> MemDevice {
         MemDevice::from_bytes(&self.file(role), SectorSize::S512)
     }
+}
+
+/// Gives a SHA-256 digest in hexadecimal.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Unpacks a zstd file.
@@ -161,12 +187,14 @@ mod tests {
         let row: Value = serde_json::from_str(
             r#"{"name": "a", "kind": "luks2", "options": "", "passphrase": "p", "size": 4096,
                 "volume_key": "0102", "plaintext_sha256": "00", "clean": true,
+                "writes": [[0, 40], [150, 16]],
                 "files": {"image": "a.img", "header": "a-header.img"}}"#,
         )
         .unwrap();
         let image = image(Path::new("folder"), &row);
         assert_eq!(image.volume_key, [1, 2]);
         assert_eq!(image.integrity_key, None);
+        assert_eq!(image.writes, [(0, 40), (150, 16)]);
         assert!(image.has("header") && !image.has("data"));
     }
 }

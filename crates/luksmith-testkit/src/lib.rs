@@ -10,6 +10,8 @@
 mod counting;
 mod crash;
 mod fault;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod image;
 mod images;
 pub mod interop;
@@ -23,7 +25,7 @@ pub use counting::{CountingDevice, Counts};
 pub use crash::{CrashDevice, CrashOptions, CrashPoint, Event, Fates, Recording};
 pub use fault::{Among, FAULT_FAILURE, Fault, FaultDevice, FaultPlan};
 pub use image::{Image, PIECE_BYTES, Piece};
-pub use images::{TestImage, test_images, test_images_in, unhex, unpack};
+pub use images::{TestImage, sha256_hex, test_images, test_images_in, unhex, unpack};
 pub use model::{Model, hammer};
 pub use oracle::Oracle;
 pub use paint::{paint, paint_into};

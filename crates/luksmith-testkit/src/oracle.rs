@@ -50,9 +50,14 @@ impl Oracle {
     /// Debian release.
     #[must_use]
     pub fn find() -> Option<Self> {
-        let folder = env::var_os("LUKSMITH_ORACLE").map_or_else(default_folder, PathBuf::from);
-        folder.join("ready").is_file().then_some(Self {
-            folder,
+        Self::at(&env::var_os("LUKSMITH_ORACLE").map_or_else(default_folder, PathBuf::from))
+    }
+
+    /// Gives the oracle that was prepared in `folder`, if one was.
+    #[must_use]
+    pub fn at(folder: &Path) -> Option<Self> {
+        folder.join("ready").is_file().then(|| Self {
+            folder: folder.to_path_buf(),
             limit: Duration::from_secs(580),
             memory_mib: 1024,
         })

@@ -6,7 +6,7 @@ use super::{Step, Uncovered};
 use crate::{
     Failure, Result,
     command::{cargo, has_program, output, root, run},
-    oracle, tidy,
+    fuzz, oracle, tidy,
 };
 
 /// Crates that build without `std`.
@@ -49,6 +49,7 @@ pub(super) const ALL: &[Step] = steps![
     musl, "a static binary for Linux, built and run";
     emulated, "core crates on 64-bit Arm and on a big-endian machine, under QEMU";
     corpus, "every fuzz input ever kept";
+    fuzzing, "one minute of fuzzing";
     benches, "each bench once";
     interop, "cryptsetup, qemu-img and a Linux kernel";
 ];
@@ -205,6 +206,10 @@ fn corpus(_: &mut Uncovered) -> Result<()> {
         "--test",
         "corpus",
     ]))
+}
+
+fn fuzzing(_: &mut Uncovered) -> Result<()> {
+    fuzz::run(&["--seconds".to_owned(), "60".to_owned()])
 }
 
 fn benches(_: &mut Uncovered) -> Result<()> {
