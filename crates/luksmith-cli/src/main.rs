@@ -1,3 +1,25 @@
-//! The `luksmith` command.
+//! The `luksmith` command: LUKS volumes in userspace, with the habits of cryptsetup.
 
-fn main() {}
+mod actions;
+mod cli;
+mod context;
+mod devices;
+mod failure;
+mod keys;
+mod options;
+mod size;
+mod unlocking;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let (context, result) = cli::run(&arguments);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report(&context);
+            ExitCode::from(failure.status())
+        }
+    }
+}

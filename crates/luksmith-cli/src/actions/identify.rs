@@ -1,0 +1,54 @@
+//! `isLuks` and `luksUUID`.
+
+use clap::Args;
+
+use crate::{
+    context::print,
+    devices,
+    failure::{Failure, Kind},
+    options::{DeviceArgs, LimitArgs, TypeArgs},
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct IsLuks {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    luks_type: TypeArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl IsLuks {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let path = self.device.header_path();
+        let device = devices::reader(path)?;
+        let header = devices::header(path, &device, &self.limits.limits()?);
+        let checked = header.and_then(|header| self.luks_type.luks_type.check(&header, path));
+        // The status is the answer; only what is no answer about the header is told.
+        checked.map_err(|failure| match failure.kind() {
+            Kind::Device | Kind::NoDevice | Kind::Busy => failure,
+            _ => failure.quiet(),
+        })
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LuksUuid {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    luks_type: TypeArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl LuksUuid {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let path = self.device.header_path();
+        let device = devices::reader(path)?;
+        let header = devices::header(path, &device, &self.limits.limits()?)?;
+        self.luks_type.luks_type.check(&header, path)?;
+        print(&format!("{}\n", header.uuid()))
+    }
+}

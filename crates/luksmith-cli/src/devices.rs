@@ -1,0 +1,37 @@
+//! Opening what the command line names.
+
+use std::path::Path;
+
+use luksmith::{
+    block::{FileDevice, FileOptions},
+    header::{Header, Limits},
+};
+
+use crate::failure::Failure;
+
+/// Opens a device to read.
+pub(crate) fn reader(path: &Path) -> Result<FileDevice, Failure> {
+    check_url(path)?;
+    let opened = FileOptions::reader().open(path);
+    opened.map_err(|error| Failure::from(error).at(path))
+}
+
+/// Reads the header of the device at `path`.
+pub(crate) fn header(path: &Path, device: &FileDevice, limits: &Limits) -> Result<Header, Failure> {
+    Header::read(device, limits).map_err(|error| Failure::from(error).at(path))
+}
+
+/// A remote device is told apart from a file that does not exist.
+fn check_url(path: &Path) -> Result<(), Failure> {
+    let scheme = path.to_str().and_then(|text| text.split_once("://"));
+    match scheme {
+        Some((scheme, _)) if !path.exists() => Err(Failure::new(
+            crate::failure::Kind::Unsupported,
+            format!(
+                "{}: {scheme}:// devices are not supported yet",
+                path.display()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,310 @@
+//! Where keys come from: files, descriptors, programs, a terminal, standard input.
+//!
+//! The rules are cryptsetup's: a key file is read whole and nothing is trimmed; standard input without
+//! a key file gives its first line.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use clap::Args;
+use luksmith::keyslot::{CandidateKey, MAX_PASSPHRASE_BYTES, Passphrase};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{
+    context::Context,
+    failure::{Failure, Kind},
+    size::parse_size,
+};
+
+/// How a volume is unlocked.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Keys")]
+pub(crate) struct KeyArgs {
+    /// Reads the passphrase from FILE, all of it; `-` is standard input
+    #[arg(short = 'd', long, value_name = "FILE", group = "key-source")]
+    key_file: Option<PathBuf>,
+
+    /// Skips the first bytes of the key file
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "key_file")]
+    keyfile_offset: Option<u64>,
+
+    /// Reads exactly this much of the key file
+    #[arg(short = 'l', long, value_name = "SIZE", value_parser = parse_size, requires = "key_file")]
+    keyfile_size: Option<u64>,
+
+    /// Reads the passphrase from an open descriptor, all of it
+    #[arg(long, value_name = "N", group = "key-source")]
+    key_fd: Option<u32>,
+
+    /// Runs PROGRAM ARGS (split at spaces, no shell); its standard output is the passphrase
+    #[arg(long, value_name = "PROGRAM ARGS", group = "key-source")]
+    key_command: Option<String>,
+
+    /// Reads the volume key itself from FILE
+    #[arg(
+        long,
+        value_name = "FILE",
+        group = "key-source",
+        alias = "master-key-file"
+    )]
+    pub(crate) volume_key_file: Option<PathBuf>,
+
+    /// Uses only this keyslot
+    #[arg(short = 'S', long, value_name = "N")]
+    pub(crate) key_slot: Option<u32>,
+
+    /// How often to ask on a terminal
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 3)]
+    pub(crate) tries: u32,
+}
+
+impl KeyArgs {
+    /// Tells whether a person is asked, who may mistype.
+    pub(crate) fn asks_a_person(&self) -> bool {
+        self.key_file.is_none()
+            && self.key_fd.is_none()
+            && self.key_command.is_none()
+            && io::stdin().is_terminal()
+    }
+
+    /// Gives the passphrase. `what` says on a terminal what it is for.
+    pub(crate) fn passphrase(&self, what: &str, context: &Context) -> Result<Passphrase, Failure> {
+        if let Some(path) = &self.key_file {
+            context.debug(|| format!("key file {}", path.display()));
+            return self
+                .key_file_passphrase(path)
+                .map_err(|failure| failure.at(path));
+        }
+        if let Some(number) = self.key_fd {
+            context.debug(|| format!("key from descriptor {number}"));
+            return from_descriptor(number);
+        }
+        if let Some(line) = &self.key_command {
+            return from_command(line, context);
+        }
+        if self.asks_a_person() {
+            return ask(&format!("Enter passphrase for {what}: "));
+        }
+        context.debug(|| "key from the first line of standard input".to_owned());
+        first_line()
+    }
+
+    fn key_file_passphrase(&self, path: &Path) -> Result<Passphrase, Failure> {
+        let slice = Slice {
+            offset: self.keyfile_offset.unwrap_or(0),
+            size: self.keyfile_size,
+        };
+        if path == Path::new("-") {
+            let passphrase = slice.read(&mut standard_input()?)?;
+            // An empty file is an empty passphrase; an empty pipe is a program that failed.
+            if passphrase.is_empty() {
+                return Err(Failure::caller("standard input gives no passphrase"));
+            }
+            Ok(passphrase)
+        } else {
+            slice.read_file(path)
+        }
+    }
+
+    /// Gives the volume key from its file, if there is one.
+    pub(crate) fn volume_key(&self) -> Result<Option<CandidateKey>, Failure> {
+        let Some(path) = &self.volume_key_file else {
+            return Ok(None);
+        };
+        volume_key(path).map(Some)
+    }
+}
+
+/// Reads a volume key from a file, all of it.
+pub(crate) fn volume_key(path: &Path) -> Result<CandidateKey, Failure> {
+    const MAX_KEY_BYTES: u64 = 4096;
+
+    let read = || -> io::Result<Zeroizing<Vec<u8>>> {
+        // Room for everything from the start: a vector that grows leaves copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(8192));
+        let file = File::open(path)?;
+        file.take(MAX_KEY_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error| unreadable(&error).at(path))?;
+    if bytes.len() as u64 > MAX_KEY_BYTES {
+        let message = format!("this is no volume key: it has more than {MAX_KEY_BYTES} bytes");
+        return Err(Failure::caller(message).at(path));
+    }
+    CandidateKey::new(&bytes).map_err(|error| Failure::from(error).at(path))
+}
+
+/// A part of a key file.
+pub(crate) struct Slice {
+    pub(crate) offset: u64,
+    pub(crate) size: Option<u64>,
+}
+
+impl Slice {
+    /// Reads the part of a file.
+    pub(crate) fn read_file(&self, path: &Path) -> Result<Passphrase, Failure> {
+        let mut file = File::open(path).map_err(|error| unreadable(&error))?;
+        let rest = Slice {
+            // A pipe cannot be positioned: its first bytes are read and thrown away.
+            offset: match file.seek(SeekFrom::Start(self.offset)) {
+                Ok(_) => 0,
+                Err(_) => self.offset,
+            },
+            size: self.size,
+        };
+        rest.read(&mut file)
+    }
+
+    fn read(&self, source: &mut dyn Read) -> Result<Passphrase, Failure> {
+        skip(source, self.offset).map_err(|error| unreadable(&error))?;
+        let Some(size) = self.size else {
+            return whole(source);
+        };
+        let max = usize::try_from(size).unwrap_or(usize::MAX);
+        if max > MAX_PASSPHRASE_BYTES {
+            return Err(Failure::caller(format!(
+                "--keyfile-size {size}: a passphrase has at most {MAX_PASSPHRASE_BYTES} bytes"
+            )));
+        }
+        let passphrase = whole(&mut source.take(size))?;
+        if passphrase.len() < max {
+            return Err(Failure::caller(format!(
+                "only {} of the {size} bytes that --keyfile-size asks for could be read",
+                passphrase.len()
+            )));
+        }
+        Ok(passphrase)
+    }
+}
+
+/// Reads to the end. Nothing at all is the empty passphrase.
+fn whole(source: &mut dyn Read) -> Result<Passphrase, Failure> {
+    let mut first = [0];
+    let count = source
+        .read(&mut first)
+        .map_err(|error| unreadable(&error))?;
+    if count == 0 {
+        return Ok(Passphrase::empty()?);
+    }
+    let passphrase = Passphrase::read_from(&mut first.chain(source), MAX_PASSPHRASE_BYTES);
+    first.zeroize();
+    Ok(passphrase?)
+}
+
+fn skip(source: &mut dyn Read, count: u64) -> io::Result<()> {
+    let mut left = count;
+    let mut scratch = Zeroizing::new([0; 512]);
+    while left > 0 {
+        let step = usize::try_from(left).unwrap_or(512).min(512);
+        let (part, _) = scratch.split_at_mut(step);
+        source.read_exact(part)?;
+        left -= step as u64;
+    }
+    Ok(())
+}
+
+fn from_descriptor(number: u32) -> Result<Passphrase, Failure> {
+    let path = PathBuf::from(format!("/dev/fd/{number}"));
+    let mut file = File::open(&path)
+        .map_err(|error| Failure::caller(format!("--key-fd {number}: {error}")))?;
+    whole(&mut file)
+}
+
+fn from_command(line: &str, context: &Context) -> Result<Passphrase, Failure> {
+    let mut words = line.split(' ').filter(|word| !word.is_empty());
+    let Some(program) = words.next() else {
+        return Err(Failure::caller("--key-command names no program"));
+    };
+    context.debug(|| format!("key from {program}"));
+    let failed = |what: String| Failure::caller(format!("--key-command {program}: {what}"));
+    let mut child = Command::new(program)
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let passphrase = match child.stdout.take() {
+        Some(mut output) => whole(&mut output),
+        None => Err(failed("it has no standard output".to_owned())),
+    };
+    let status = child.wait().map_err(|error| failed(error.to_string()))?;
+    if !status.success() {
+        return Err(failed(format!("it ended with {status}")));
+    }
+    let passphrase = passphrase?;
+    if passphrase.is_empty() {
+        return Err(failed("it gave no key".to_owned()));
+    }
+    Ok(passphrase)
+}
+
+/// Asks on the terminal, without echo.
+pub(crate) fn ask(prompt: &str) -> Result<Passphrase, Failure> {
+    let typed = rpassword::prompt_password(prompt)
+        .map_err(|error| Failure::caller(format!("the terminal gives no passphrase: {error}")))?;
+    if typed.is_empty() {
+        return Ok(Passphrase::empty()?);
+    }
+    Ok(Passphrase::from_vec(typed.into_bytes())?)
+}
+
+/// Reads standard input up to the first newline, and not a byte further: the next line may be the
+/// next passphrase.
+pub(crate) fn first_line() -> Result<Passphrase, Failure> {
+    let mut line = FirstLine {
+        source: standard_input()?,
+        ended: false,
+    };
+    let passphrase = whole(&mut line)?;
+    if passphrase.is_empty() {
+        return Err(Failure::caller("standard input gives no passphrase"));
+    }
+    Ok(passphrase)
+}
+
+struct FirstLine {
+    source: File,
+    ended: bool,
+}
+
+impl Read for FirstLine {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let Some((first, _)) = buf.split_first_mut() else {
+            return Ok(0);
+        };
+        if self.ended {
+            return Ok(0);
+        }
+        let count = self.source.read(std::slice::from_mut(first))?;
+        if count == 0 || *first == b'\n' {
+            self.ended = true;
+            return Ok(0);
+        }
+        Ok(count)
+    }
+}
+
+/// Gives standard input without the standard library's buffer, which nobody could wipe.
+fn standard_input() -> Result<File, Failure> {
+    #[cfg(unix)]
+    let duplicate = {
+        use std::os::fd::AsFd;
+        io::stdin().as_fd().try_clone_to_owned()
+    };
+    #[cfg(windows)]
+    let duplicate = {
+        use std::os::windows::io::AsHandle;
+        io::stdin().as_handle().try_clone_to_owned()
+    };
+    duplicate
+        .map(File::from)
+        .map_err(|error| Failure::caller(format!("standard input: {error}")))
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    Failure::new(Kind::Caller, format!("the key cannot be read: {error}"))
+}

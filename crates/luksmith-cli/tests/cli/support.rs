@@ -1,0 +1,109 @@
+//! Runs the real binary on real images.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use luksmith_testkit::{TestImage, test_images};
+
+/// What one run of `luksmith` answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Answer {
+    fn of(output: Output) -> Self {
+        Self {
+            status: output.status.code().expect("an exit status, not a signal"),
+            stdout: output.stdout,
+            stderr: String::from_utf8(output.stderr).expect("messages are text"),
+        }
+    }
+
+    /// Gives standard output of a run that has to succeed.
+    #[track_caller]
+    pub(crate) fn text(&self) -> &str {
+        assert_eq!((self.status, self.stderr.as_str()), (0, ""));
+        std::str::from_utf8(&self.stdout).expect("text")
+    }
+
+    /// Checks the status and the one line of a run that has to fail.
+    #[track_caller]
+    pub(crate) fn fails(&self, status: i32, message: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
+        assert!(self.stderr.starts_with("luksmith: "), "{}", self.stderr);
+        assert!(self.stderr.contains(message), "{}", self.stderr);
+    }
+}
+
+/// Runs `luksmith` with nothing on standard input.
+pub(crate) fn luksmith(arguments: &[&str]) -> Answer {
+    luksmith_with(arguments, b"")
+}
+
+/// Runs `luksmith` with `input` on standard input.
+pub(crate) fn luksmith_with(arguments: &[&str], input: &[u8]) -> Answer {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_luksmith"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        // A run that fails early reads nothing.
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().expect("an answer");
+    writer.join().expect("the writer");
+    Answer::of(output)
+}
+
+/// A folder for one test, with images as files.
+pub(crate) struct Scratch {
+    folder: tempfile::TempDir,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file and gives its path.
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).expect("a file");
+        text(&path)
+    }
+
+    /// Unpacks the test image of this name and gives its path.
+    pub(crate) fn image(&self, name: &str) -> String {
+        self.file(&format!("{name}.img"), &image(name).file("image"))
+    }
+}
+
+pub(crate) fn image(name: &str) -> TestImage {
+    let found = test_images().into_iter().find(|image| image.name == name);
+    found.unwrap_or_else(|| panic!("there is no test image {name}"))
+}
+
+pub(crate) fn text(path: &Path) -> String {
+    path.to_str().expect("a plain path").to_owned()
+}
+
+pub(crate) fn bytes(path: &str) -> Vec<u8> {
+    std::fs::read(path).expect("a readable file")
+}

@@ -1,0 +1,110 @@
+//! `open --test-passphrase`: where keys come from, and what the exit status says.
+
+use crate::support::{Scratch, bytes, image, luksmith, luksmith_with, text};
+
+const TEST: [&str; 2] = ["open", "--test-passphrase"];
+
+fn test<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [&TEST, arguments].concat()
+}
+
+#[test]
+fn each_source_of_a_key_opens_the_volume() {
+    let scratch = Scratch::new();
+    let disk = scratch.image("luks2-default");
+    let known = image("luks2-default");
+    let passphrase = known.passphrase.as_bytes();
+    let key_file = scratch.file("key", passphrase);
+    let padded = scratch.file("padded", &[b"xx", passphrase, b"yy"].concat());
+    let volume_key = scratch.file("volume-key", &known.volume_key);
+    let before = bytes(&disk);
+
+    let with_newline = [passphrase, b"\nnever read"].concat();
+    assert_eq!(luksmith_with(&test(&[&disk]), &with_newline).text(), "");
+    assert_eq!(
+        luksmith_with(&test(&["-d", "-", &disk]), passphrase).text(),
+        ""
+    );
+    assert_eq!(
+        luksmith(&test(&["--key-file", &key_file, &disk])).text(),
+        ""
+    );
+    let size = passphrase.len().to_string();
+    let part = ["-d", &padded, "--keyfile-offset", "2", "-l", &size, &disk];
+    assert_eq!(luksmith(&test(&part)).text(), "");
+    let command = format!("cat {key_file}");
+    assert_eq!(
+        luksmith(&test(&["--key-command", &command, &disk])).text(),
+        ""
+    );
+    let key_fd = luksmith_with(&test(&["--key-fd", "0", &disk]), passphrase);
+    assert_eq!(key_fd.text(), "");
+    let by_key = luksmith(&test(&["--volume-key-file", &volume_key, &disk]));
+    assert_eq!(by_key.text(), "");
+    assert_eq!(bytes(&disk), before, "a test of a key changed the file");
+}
+
+#[test]
+fn a_wrong_key_is_status_2_and_a_missing_one_is_status_1() {
+    let scratch = Scratch::new();
+    let disk = scratch.image("luks2-default");
+    let known = image("luks2-default");
+    let missing = text(&scratch.path("missing"));
+    let empty = scratch.file("empty", b"");
+    let short = scratch.file("short", &known.volume_key[..32]);
+    let wrong_key = scratch.file("wrong", &[7; 64]);
+    let wrong = "no keyslot opened: keyslot 0: not the right key";
+    luksmith_with(&test(&[&disk]), b"wrong").fails(2, wrong);
+    let with_newline = [known.passphrase.as_bytes(), b"\n"].concat();
+    luksmith_with(&test(&["-d", "-", &disk]), &with_newline).fails(2, wrong);
+    luksmith(&test(&["-d", &empty, &disk])).fails(2, wrong);
+    luksmith(&test(&["--volume-key-file", &wrong_key, &disk])).fails(2, "matches no digest");
+    luksmith(&test(&["--volume-key-file", &short, &disk])).fails(1, "the key has 32 bytes");
+    luksmith(&test(&[&disk])).fails(1, "standard input gives no passphrase");
+    luksmith(&test(&["-d", &missing, &disk])).fails(1, "the key cannot be read");
+    luksmith(&test(&["-d", &missing, "--key-fd", "0", &disk])).fails(1, "cannot be used with");
+    luksmith(&test(&["-S", "9", &disk])).fails(1, "standard input gives no passphrase");
+    luksmith_with(&test(&["-S", "9", &disk]), b"x").fails(1, "there is no keyslot 9");
+    luksmith(&test(&["--key-command", "false", &disk])).fails(1, "it ended with");
+    luksmith(&test(&["--key-command", "true", &disk])).fails(1, "it gave no key");
+    luksmith(&test(&["--key-command", "/no/such", &disk])).fails(1, "No such file");
+    luksmith(&test(&["--token-only", &disk])).fails(1, "tokens need");
+    luksmith(&["open", &disk]).fails(1, "open makes no kernel mapping");
+}
+
+#[test]
+fn a_limit_is_held_before_any_key_is_derived() {
+    let scratch = Scratch::new();
+    let disk = scratch.image("luks2-default");
+    let limited = test(&["--limit-argon2-memory", "1M", &disk]);
+    luksmith_with(&limited, b"any").fails(1, "the limit is 1024 KiB");
+    let answer = luksmith_with(&[&["--json"], limited.as_slice()].concat(), b"any");
+    assert!(
+        answer.stderr.contains("\"kind\":\"over-limit\""),
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn verbose_tells_the_keyslot_and_debug_every_attempt() {
+    let scratch = Scratch::new();
+    let disk = scratch.image("luks2-many-slots");
+    let passphrase = image("luks2-many-slots").passphrase;
+    let answer = luksmith_with(&test(&["-v", "--debug", &disk]), passphrase.as_bytes());
+    assert_eq!(answer.status, 0);
+    assert!(
+        answer.stderr.contains("Key slot 0 unlocked.\n"),
+        "{}",
+        answer.stderr
+    );
+    assert!(
+        answer.stderr.contains("# keyslot 5: not the right key\n"),
+        "{}",
+        answer.stderr
+    );
+    assert!(
+        !answer.stderr.contains(&passphrase),
+        "a secret in the trace"
+    );
+}
