@@ -38,13 +38,14 @@ pub fn detect(start: &[u8]) -> Format {
     let Some([magic @ .., high, low]) = start.first_chunk::<8>() else {
         return Format::None;
     };
-    if *magic == luks1::OLD_REENCRYPTION_MAGIC {
+    let version = u16::from_be_bytes([*high, *low]);
+    if *magic == luks1::OLD_REENCRYPTION_MAGIC && version == 1 {
         return Format::Luks1OldReencryption;
     }
     if *magic != luks1::MAGIC {
         return Format::None;
     }
-    match u16::from_be_bytes([*high, *low]) {
+    match version {
         // cryptsetup takes version 0 for a damaged primary and looks for the secondary.
         0 => Format::None,
         1 => Format::Luks1,

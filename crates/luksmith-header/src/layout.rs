@@ -107,6 +107,18 @@ impl<const S: usize, const N: usize> Field<S, N> {
     }
 }
 
+impl<const S: usize, const N: usize> Field<S, N> {
+    /// Sets the field to `text` and zeros behind it; what does not fit before the last byte is cut.
+    pub(crate) fn set_text(self, raw: &mut [u8; S], text: &[u8]) {
+        let mut value = [0; N];
+        let room = N.saturating_sub(1);
+        for (to, from) in value.iter_mut().zip(text.iter().take(room)) {
+            *to = *from;
+        }
+        self.set(raw, value);
+    }
+}
+
 /// Gives what a text field says: the bytes before the first zero, the last byte counting as zero.
 pub(crate) fn text_of(field: &[u8]) -> &[u8] {
     let room = field.len().saturating_sub(1);
@@ -147,7 +159,8 @@ macro_rules! structure {
         pub const $layout: Layout = $module::LAYOUT;
     };
     (@fields $offset:expr; $name:ident $size:literal $($rest:tt)*) => {
-        #[expect(non_upper_case_globals, reason = "the name is the one that the format documents print")]
+        #[expect(non_upper_case_globals, reason = "the name is the one that the format \
+        documents print")]
         pub(crate) const $name: Field<SIZE, $size> = Field::at($offset);
         structure!(@fields $offset + $size; $($rest)*);
     };
@@ -157,7 +170,8 @@ macro_rules! structure {
 structure! {
     /// The binary header at the start of each LUKS2 header copy.
     mod luks2_binary, LUKS2_BINARY, "LUKS2 binary header", 4096 bytes {
-        magic 6 Bytes "`4c 55 4b 53 ba be` in the primary copy, `53 4b 55 4c ba be` in the secondary";
+        magic 6 Bytes "`4c 55 4b 53 ba be` in the primary copy, `53 4b 55 4c ba be` in the \
+        secondary";
         version 2 BigEndian "2";
         hdr_size 8 BigEndian "length of one copy, JSON area included: 16 KiB doubled up to 4 MiB";
         seqid 8 BigEndian "raised by every update; the copy with the higher one is newer";
@@ -168,7 +182,8 @@ structure! {
         subsystem 48 Text "free text";
         hdr_offset 8 BigEndian "where this copy starts on the device";
         padding 184 Padding "covered by the checksum";
-        csum 64 Bytes "hash of the whole copy with this field zero; longer than the hash: zero behind it";
+        csum 64 Bytes "hash of the whole copy with this field zero; longer than the hash: \
+        zero behind it";
         padding4096 3584 Padding "covered by the checksum";
     }
 }

@@ -18,7 +18,8 @@
 //! ```
 //!
 //! # Features
-//! `std` (default) only makes errors implement what the standard library wants; without it the crate
+//! `std` (default) only makes errors implement what the standard library wants; without it the
+//! crate
 //! is `no_std` + `alloc`. `all-hashes` (default) knows every hash that a header may name.
 #![cfg_attr(not(feature = "std"), no_std)]
 
@@ -33,6 +34,8 @@ mod limits;
 pub mod luks1;
 pub mod luks2;
 mod objects;
+mod signature;
+mod uuid;
 
 pub use error::{Error, Fault, JsonPath, Quoted};
 pub use header::{Format, Header, detect};
@@ -41,3 +44,6 @@ pub use objects::{
     AntiForensic, Area, Argon2Variant, Blob, CryptParameters, Digest, Integrity, Kdf, Keyslot,
     KeyslotKind, OpalParameters, Priority, Segment, SegmentKind, Token, UsableDigest,
 };
+pub use rand_core::TryCryptoRng;
+pub use signature::foreign_signature;
+pub use uuid::{random_uuid, uuid_text};

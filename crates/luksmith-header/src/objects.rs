@@ -243,7 +243,8 @@ pub struct UsableDigest<'a> {
 impl Digest {
     /// Gives the parts of a digest that can be verified.
     ///
-    /// cryptsetup 2.8 takes a digest with a salt or a digest of a wrong length for a match, whatever
+    /// cryptsetup 2.8 takes a digest with a salt or a digest of a wrong length for a match,
+    /// whatever
     /// the key; here such a digest never matches anything.
     ///
     /// # Errors

@@ -15,6 +15,8 @@ pub mod fuzz;
 mod image;
 mod images;
 pub mod interop;
+#[cfg(feature = "mangled")]
+pub mod mangled;
 mod model;
 pub mod oracle;
 mod paint;

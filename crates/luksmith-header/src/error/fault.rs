@@ -169,6 +169,7 @@ pub enum Fault {
 }
 
 impl fmt::Display for Fault {
+    // A table: one message per fault.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("the field is missing"),

@@ -1,6 +1,8 @@
 //! What can be wrong with a header, each with the value found and its place.
 
 mod fault;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use alloc::boxed::Box;

@@ -93,7 +93,10 @@ impl JsonPath {
 
 impl fmt::Display for JsonPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(match self.text.as_str() {
+            "" => "metadata",
+            path => path,
+        })
     }
 }
 

@@ -7,7 +7,8 @@
 //! ```
 //! use luksmith_header::json::{self, ParseLimits};
 //!
-//! let (top, used) = json::parse_object(br#"{"b":1,"a":[2.50],"b":3}  "#, &ParseLimits::default())?;
+//! let (top, used) = json::parse_object(br#"{"b":1,"a":[2.50],"b":3}  "#,
+//! &ParseLimits::default())?;
 //! assert_eq!(used, 24); // the object; white space after it is the caller's business
 //! assert_eq!(top.to_compact(), r#"{"b":3,"a":[2.50]}"#);
 //! # Ok::<(), luksmith_header::json::SyntaxError>(())

@@ -133,8 +133,11 @@ mod tests {
 
     #[test]
     fn the_compact_form_has_no_white_space_and_escapes_only_what_it_must() {
-        let text = r#" { "a/b" : [ 1 , 2.50 , -3e5 , null , true ] , "\u00e9\n\u0001\u007f\/\"" : { } , "e": [] } "#;
-        let (object, _) = parse_object(text.trim().as_bytes(), &ParseLimits::default()).unwrap();
+        let text = concat!(
+            r#"{ "a/b" : [ 1 , 2.50 , -3e5 , null , true ] ,"#,
+            r#" "\u00e9\n\u0001\u007f\/\"" : { } , "e": [] }"#
+        );
+        let (object, _) = parse_object(text.as_bytes(), &ParseLimits::default()).unwrap();
         assert_eq!(
             object.to_compact(),
             "{\"a/b\":[1,2.50,-3e5,null,true],\"\u{e9}\\n\\u0001\u{7f}/\\\"\":{},\"e\":[]}"
@@ -150,7 +153,8 @@ mod tests {
         .unwrap();
         assert_eq!(
             object.to_pretty(),
-            "{\n  \"a\":{\n    \"0\":{\n      \"k\":[\n        1,\n        []\n      ]\n    }\n  },\n  \"t\":{}\n}"
+            "{\n  \"a\":{\n    \"0\":{\n      \"k\":[\n        1,\n        []\n      ]\n    \
+             }\n  },\n  \"t\":{}\n}"
         );
     }
 }

@@ -5,6 +5,7 @@
 
 mod parse;
 mod views;
+mod write;
 
 use alloc::string::String;
 
@@ -12,6 +13,7 @@ use luksmith_block::ByteLen;
 
 pub use parse::{Header, KeyslotRecord, SlotState, read};
 pub(crate) use parse::{MAGIC, OLD_REENCRYPTION_MAGIC};
+pub use write::{DEFAULT_ALIGNMENT_SECTORS, NewHeader, area_layout, default_payload_sector, write};
 
 use crate::layout::{luks1_header, luks1_keyslot};
 

@@ -38,6 +38,14 @@ impl SlotState {
             other => Self::Invalid(other),
         }
     }
+
+    pub(super) const fn number(self) -> u32 {
+        match self {
+            Self::Enabled => ENABLED,
+            Self::Disabled => DISABLED,
+            Self::Invalid(other) => other,
+        }
+    }
 }
 
 /// One of the eight keyslots, as it stands.
@@ -191,6 +199,14 @@ impl Header {
     #[must_use]
     pub fn raw(&self) -> &[u8; HEADER_BYTES] {
         &self.raw
+    }
+
+    pub(super) fn raw_mut(&mut self) -> &mut [u8; HEADER_BYTES] {
+        &mut self.raw
+    }
+
+    pub(super) fn set_records(&mut self, keyslots: [KeyslotRecord; KEYSLOTS]) {
+        self.keyslots = keyslots;
     }
 
     /// Gives the cipher's name; bytes that are not UTF-8 are replaced.

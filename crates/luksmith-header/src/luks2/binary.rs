@@ -81,6 +81,10 @@ impl BinaryHeader {
         &self.raw
     }
 
+    pub(super) fn raw_mut(&mut self) -> &mut [u8; BINARY_HEADER_BYTES] {
+        &mut self.raw
+    }
+
     /// Gives the length of the copy in bytes, JSON area included: between 16 KiB and 4 MiB, but not
     /// necessarily one of the nine sizes.
     #[must_use]

@@ -4,19 +4,29 @@
 //! docs/formats/luks2.md.
 
 mod binary;
+mod create;
+mod edit;
 mod metadata;
 mod node;
 mod pair;
 mod requirement;
 mod validate;
 mod views;
+mod write;
 
 use core::fmt;
 
 pub use binary::{BINARY_HEADER_BYTES, BinaryHeader};
+pub use create::{
+    DEFAULT_ALIGNMENT, LayoutOptions, NewIntegrity, NewLayout, NewSegment, initial_metadata,
+};
+pub use edit::{
+    Draft, MAX_CREATED, MAX_CREATED_DIGESTS, NewDigest, NewKdf, NewKeyslot, STRIPES, area_bytes,
+};
 pub use metadata::Metadata;
 pub use pair::{Candidate, Copy, Header, Pair, read};
 pub use requirement::Requirement;
+pub use write::write;
 
 /// Longest label or subsystem, in bytes.
 pub const MAX_LABEL_BYTES: usize = 47;

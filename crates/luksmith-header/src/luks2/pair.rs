@@ -4,8 +4,14 @@ use alloc::{boxed::Box, vec, vec::Vec};
 
 use luksmith_block::{BlockDevice, ByteLen, ByteOffset};
 
-use super::{BINARY_HEADER_BYTES, BinaryHeader, HeaderSize, Metadata, Side};
-use crate::{Error, Limits, device};
+use super::{
+    BINARY_HEADER_BYTES, BinaryHeader, HeaderSize, Metadata, Side,
+    write::{OnDevice, primary_mark},
+};
+use crate::{
+    Error, Limits, device,
+    signature::{BOOT_SECTOR, foreign_signature},
+};
 
 /// A copy whose checksum is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +58,10 @@ pub struct Pair {
     primary: Result<Copy, Error>,
     /// Only the one place that the primary names, if there is a primary; else all nine.
     candidates: Vec<Candidate>,
+    /// Sequence number in the primary's place, if a LUKS2 magic stands there, however damaged.
+    primary_seqid: Option<u64>,
+    /// The format whose mark stands in the primary's place.
+    foreign: Option<&'static str>,
     device_len: ByteLen,
 }
 
@@ -60,10 +70,30 @@ pub struct Pair {
 pub struct Header {
     binary: BinaryHeader,
     metadata: Metadata,
-    json_text_len: usize,
+    on_device: Option<OnDevice>,
 }
 
 impl Header {
+    pub(super) const fn from_parts(
+        binary: BinaryHeader,
+        metadata: Metadata,
+        on_device: Option<OnDevice>,
+    ) -> Self {
+        Self {
+            binary,
+            metadata,
+            on_device,
+        }
+    }
+
+    pub(super) fn binary_mut(&mut self) -> &mut BinaryHeader {
+        &mut self.binary
+    }
+
+    pub(super) fn on_device(&self) -> Option<&OnDevice> {
+        self.on_device.as_ref()
+    }
+
     /// Gives the binary header.
     #[must_use]
     pub const fn binary(&self) -> &BinaryHeader {
@@ -76,10 +106,9 @@ impl Header {
         &self.metadata
     }
 
-    /// Gives the length of the JSON text as it was read: the next write covers at least as much.
-    #[must_use]
-    pub const fn json_text_len(&self) -> usize {
-        self.json_text_len
+    /// Gives the metadata for changing: see [`Metadata::edit`].
+    pub const fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
     }
 }
 
@@ -102,19 +131,23 @@ impl Pair {
     /// [`Error::Device`].
     pub fn read<D: BlockDevice + ?Sized>(device: &D, limits: &Limits) -> Result<Self, Error> {
         let mut places = Vec::new();
-        let primary = read_copy(device, Side::Primary, ByteOffset::ZERO, limits)?;
+        let start = read_start(device, ByteOffset::ZERO)?;
+        let primary = read_copy(device, &start, Side::Primary, ByteOffset::ZERO, limits)?;
         match &primary {
             Ok(copy) => places.push(ByteOffset::new(copy.binary.hdr_size())),
             Err(_) => places.extend(HeaderSize::all().map(|size| ByteOffset::new(size.bytes()))),
         }
         let mut candidates = Vec::new();
         for at in places {
-            let copy = read_copy(device, Side::Secondary, at, limits)?;
+            let here = read_start(device, at)?;
+            let copy = read_copy(device, &here, Side::Secondary, at, limits)?;
             candidates.push(Candidate { at, copy });
         }
         Ok(Self {
             primary,
             candidates,
+            primary_seqid: start.primary_seqid(),
+            foreign: start.foreign(),
             device_len: device.size(),
         })
     }
@@ -133,7 +166,8 @@ impl Pair {
         &self.candidates
     }
 
-    /// Gives the secondary copy: the one that the primary points to, or, without a primary, of those
+    /// Gives the secondary copy: the one that the primary points to, or, without a primary, of
+    /// those
     /// whose checksum and metadata are right the one with the highest sequence number.
     ///
     /// # Errors
@@ -152,7 +186,8 @@ impl Pair {
             Some(Candidate {
                 copy: Err(error), ..
             }) => Err(error),
-            // `read` looks at one place at least; without any, the primary's error is what there is.
+            // `read` looks at one place at least; without any, the primary's error is what there
+            // is.
             None => match &self.primary {
                 Ok(copy) => Ok(copy),
                 Err(error) => Err(error),
@@ -184,8 +219,10 @@ impl Pair {
     /// primary if they are equal.
     ///
     /// # Errors
-    /// [`Error::NotLuks`] if there is no trace of a header, [`Error::NoUsableCopy`] if neither can be
-    /// used, [`Error::TooShort`] if the device ends before the keyslot area does.
+    /// [`Error::NotLuks`] if there is no trace of a header, [`Error::NoUsableCopy`] if neither can
+    /// be
+    /// used, [`Error::Overwritten`] if one of them is damaged or older and something else stands in
+    /// the primary's place, [`Error::TooShort`] if the device ends before the keyslot area does.
     pub fn choose(&self) -> Result<Header, Error> {
         let primary = usable(&self.primary);
         let secondary = self.secondary();
@@ -194,11 +231,23 @@ impl Pair {
             (Some(first), Some(second)) if second.binary.seqid() > first.binary.seqid() => second,
             (Some(first), _) => first,
             (None, Some(second)) => {
-                self.refuse_what_cryptsetup_refuses()?;
+                self.refuse_hidden_candidates()?;
                 second
             }
             (None, None) => return Err(self.no_usable_copy(secondary)),
         };
+        let both_are_current = match (primary, good_secondary) {
+            (Some(first), Some(second)) => first.binary.seqid() == second.binary.seqid(),
+            _ => false,
+        };
+        // Whoever wrote another format over the primary may have meant to: cryptsetup refuses to
+        // use
+        // what it would have to repair, and so do we, until a repair is asked for by name.
+        if let Some(found) = self.foreign
+            && !both_are_current
+        {
+            return Err(Error::Overwritten { found });
+        }
         let metadata = copy.metadata.clone()?;
         let total = metadata.total_len();
         if self.device_len.get() < total.get() {
@@ -212,13 +261,19 @@ impl Pair {
         Ok(Header {
             binary: copy.binary.clone(),
             metadata,
-            json_text_len: copy.text.len(),
+            on_device: Some(OnDevice {
+                binary: copy.binary.clone(),
+                text: copy.text.clone(),
+                primary_seqid: self.primary_seqid,
+                secondary_is_current: good_secondary
+                    .is_some_and(|second| second.binary.seqid() == copy.binary.seqid()),
+            }),
         })
     }
 
     /// Without a primary, cryptsetup looks only at the first place with a right checksum, and gives
     /// up if the metadata there are bad. So does opening; a repair may choose another candidate.
-    fn refuse_what_cryptsetup_refuses(&self) -> Result<(), Error> {
+    fn refuse_hidden_candidates(&self) -> Result<(), Error> {
         let first = self
             .candidates
             .iter()
@@ -270,18 +325,57 @@ fn usable(copy: &Result<Copy, Error>) -> Option<&Copy> {
     copy.as_ref().ok().filter(|copy| copy.metadata.is_ok())
 }
 
+/// The bytes where a binary header can stand.
+struct Start {
+    raw: Box<[u8; BINARY_HEADER_BYTES]>,
+    /// How many of them the device has; the rest is zeros.
+    len: usize,
+}
+
+fn read_start<D: BlockDevice + ?Sized>(device: &D, at: ByteOffset) -> Result<Start, Error> {
+    let mut raw = Box::new([0; BINARY_HEADER_BYTES]);
+    let left = device.size().get().saturating_sub(at.get());
+    let whole = left.saturating_sub(left % device.sector_size().byte_len().get());
+    let len = usize::try_from(whole).map_or(BINARY_HEADER_BYTES, |len| len.min(raw.len()));
+    if let Some(buf) = raw.get_mut(..len)
+        && len > 0
+    {
+        device::read(device, "a LUKS2 binary header", at, buf)?;
+    }
+    Ok(Start { raw, len })
+}
+
+impl Start {
+    /// Gives the sequence number of what may be a damaged primary header.
+    fn primary_seqid(&self) -> Option<u64> {
+        (self.len == BINARY_HEADER_BYTES)
+            .then(|| primary_mark(&self.raw))
+            .flatten()
+            .map(|(seqid, _)| seqid)
+    }
+
+    /// Names the format that took the primary header's place.
+    fn foreign(&self) -> Option<&'static str> {
+        let found = foreign_signature(self.raw.as_slice())?;
+        // The checksum field of a good header can end like a boot sector.
+        let is_luks = self.raw.starts_with(&Side::Primary.magic());
+        (!is_luks || found != BOOT_SECTOR).then_some(found)
+    }
+}
+
 /// Reads one copy. The outer error is the device's.
 fn read_copy<D: BlockDevice + ?Sized>(
     device: &D,
+    start: &Start,
     side: Side,
     at: ByteOffset,
     limits: &Limits,
 ) -> Result<Result<Copy, Error>, Error> {
-    let mut raw = [0; BINARY_HEADER_BYTES];
-    if let Err(error) = device::read(device, "a LUKS2 binary header", at, &mut raw) {
-        return not_device(error);
+    if start.len < BINARY_HEADER_BYTES && (start.len == 0 || start.raw.starts_with(&side.magic())) {
+        let what = "a LUKS2 binary header";
+        return Ok(Err(Error::too_short(what, at.get(), 4096, device.size())));
     }
-    let binary = match BinaryHeader::parse(&raw, side, at) {
+    let binary = match BinaryHeader::parse(&start.raw, side, at) {
         Ok(binary) => binary,
         Err(error) => return Ok(Err(error)),
     };
@@ -294,8 +388,9 @@ fn read_copy<D: BlockDevice + ?Sized>(
     let json_bytes = found.saturating_sub(4096);
     let json_at = ByteOffset::new(at.get().saturating_add(4096));
     let mut area = vec![0; usize::try_from(json_bytes).unwrap_or_default()];
-    if let Err(error) = device::read(device, "a LUKS2 JSON area", json_at, &mut area) {
-        return not_device(error);
+    match device::read(device, "a LUKS2 JSON area", json_at, &mut area) {
+        Err(error @ Error::TooShort { .. }) => return Ok(Err(error)),
+        other => other?,
     }
     if let Err(error) = binary.verify_checksum(&area) {
         return Ok(Err(error));
@@ -312,11 +407,4 @@ fn read_copy<D: BlockDevice + ?Sized>(
         metadata,
         text: area,
     }))
-}
-
-fn not_device(error: Error) -> Result<Result<Copy, Error>, Error> {
-    match error {
-        Error::Device { .. } => Err(error),
-        other => Ok(Err(other)),
-    }
 }

@@ -1,0 +1,177 @@
+//! Every changed header gets cryptsetup's verdict: those on record, and, where cryptsetup is
+//! installed, its own again.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that indexes out of bounds should stop there"
+)]
+
+#[path = "verdicts/program.rs"]
+mod program;
+
+use std::{collections::BTreeMap, env, fmt::Write as _, fs};
+
+use luksmith_block::{MemDevice, SectorSize};
+use luksmith_header::{Header, Limits, luks2::Side};
+use luksmith_testkit::mangled::{Base, Recipe, Repair, Verdict, recipes, record_path, recorded};
+
+fn bases() -> BTreeMap<Base, Vec<u8>> {
+    Base::ALL.map(|base| (base, base.image())).into()
+}
+
+fn read(image: &[u8]) -> Result<Header, luksmith_header::Error> {
+    let device = MemDevice::from_bytes(image, SectorSize::S512);
+    Header::read(&device, &Limits::default())
+}
+
+/// Recipes where our verdict is another than cryptsetup's: `refused` or `accepted`, and why.
+fn differences() -> BTreeMap<String, String> {
+    let path = record_path().with_file_name("differences.txt");
+    let text = fs::read_to_string(path).expect("the list of differences");
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (name, rest) = line.split_once('\t').expect("name, verdict, reason");
+            let (verdict, reason) = rest.split_once('\t').expect("name, verdict, reason");
+            assert!(!reason.is_empty(), "{name} has no reason");
+            (name.to_string(), verdict.to_string())
+        })
+        .collect()
+}
+
+#[test]
+fn at_least_500_recipes_are_on_record_and_no_record_lacks_its_recipe() {
+    let names: Vec<String> = recipes().into_iter().map(|recipe| recipe.name).collect();
+    assert!(names.len() >= 500, "{} recipes", names.len());
+    let mut on_record = recorded();
+    for name in &names {
+        assert!(
+            on_record.remove(name).is_some(),
+            "{name} has no verdict on record"
+        );
+    }
+    assert_eq!(on_record.keys().collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn no_header_is_accepted_that_cryptsetup_refuses_and_each_refusal_beyond_is_listed() {
+    let bases = bases();
+    let on_record = recorded();
+    let mut listed = differences();
+    let mut wrong = String::new();
+    for recipe in recipes() {
+        let image = recipe.cook(&bases[&recipe.base]);
+        let ours = read(&image);
+        let theirs = &on_record[&recipe.name];
+        let found = match (&ours, theirs.load) {
+            (Err(error), 0) => ("refused", error.to_string()),
+            (Ok(_), load) if load != 0 => ("accepted", String::from("it is accepted")),
+            _ => continue,
+        };
+        if listed.remove(&recipe.name).as_deref() != Some(found.0) {
+            writeln!(wrong, "{}\t{}\t{}", recipe.name, found.0, found.1).unwrap();
+        }
+    }
+    for name in listed.keys() {
+        writeln!(wrong, "listed without need\t{name}").unwrap();
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// cryptsetup rewrites the copy that it does not use; we write nothing, and choose the same one.
+#[test]
+fn the_copy_that_cryptsetup_repairs_is_the_one_not_chosen_here() {
+    let bases = bases();
+    let on_record = recorded();
+    let mut checked = 0;
+    for recipe in recipes() {
+        let image = recipe.cook(&bases[&recipe.base]);
+        let device = MemDevice::from_bytes(&image, SectorSize::S512);
+        let Ok(Header::Luks2(header)) = Header::read(&device, &Limits::default()) else {
+            continue;
+        };
+        if recipe.name == "luks2-64k/stale-secondary-in-dead-primary-older" {
+            // The one place where we choose better: the newest candidate, not the first.
+            assert_eq!(header.binary().hdr_size(), 65536);
+            continue;
+        }
+        let expected = match on_record[&recipe.name].repair {
+            Repair::Primary => Side::Secondary,
+            Repair::None | Repair::Secondary => Side::Primary,
+        };
+        assert_eq!(header.binary().side(), expected, "{}", recipe.name);
+        // The device does not see a tail of less than a sector.
+        assert!(
+            image.starts_with(&device.to_vec()),
+            "{}: reading wrote",
+            recipe.name
+        );
+        checked += 1;
+    }
+    assert!(checked > 600, "{checked} recipes were read as LUKS2");
+}
+
+#[test]
+fn the_bases_themselves_are_accepted() {
+    for (base, image) in bases() {
+        if let Err(error) = read(&image) {
+            panic!("{base:?}: {error}");
+        }
+    }
+}
+
+fn ask_all(program: &program::Cryptsetup, recipes: &[Recipe]) -> BTreeMap<String, Verdict> {
+    let bases = bases();
+    recipes
+        .iter()
+        .map(|recipe| {
+            let image = recipe.cook(&bases[&recipe.base]);
+            (recipe.name.clone(), program.ask(&image))
+        })
+        .collect()
+}
+
+/// With `LUKSMITH_RECORD=verdicts` the answers become the record.
+#[test]
+fn the_installed_cryptsetup_gives_the_verdicts_on_record() {
+    let Some(program) = program::Cryptsetup::find() else {
+        return;
+    };
+    let recording = env::var("LUKSMITH_RECORD").is_ok_and(|what| what == "verdicts");
+    let all = recipes();
+    if recording {
+        let mut text = String::from(
+            "# Made with LUKSMITH_RECORD=verdicts, from luksmith-testkit's recipes, by the \
+             program below.\n",
+        );
+        writeln!(text, "# {}", program.version()).unwrap();
+        text.push_str("# recipe, isLuks, copy rewritten, open --test-passphrase one, two, wrong\n");
+        // Only what is new is asked, unless the record was deleted.
+        let mut verdicts = recorded();
+        let new: Vec<Recipe> = recipes()
+            .into_iter()
+            .filter(|recipe| !verdicts.contains_key(&recipe.name))
+            .collect();
+        verdicts.extend(ask_all(&program, &new));
+        for recipe in &all {
+            writeln!(text, "{}\t{}", recipe.name, verdicts[&recipe.name]).unwrap();
+        }
+        fs::write(record_path(), text).unwrap();
+        return;
+    }
+    if !program.version().contains(" 2.8.") {
+        println!(
+            "skipped: the record is of cryptsetup 2.8, this is {}",
+            program.version()
+        );
+        return;
+    }
+    let mut wrong = String::new();
+    let on_record = recorded();
+    for (name, verdict) in ask_all(&program, &all) {
+        if on_record.get(&name) != Some(&verdict) {
+            writeln!(wrong, "{name}\t{verdict}").unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
