@@ -93,48 +93,26 @@ fn add_512(x: __m512i, y: __m512i) -> __m512i {
     _mm512_add_epi64(_mm512_add_epi64(x, y), _mm512_add_epi64(product, product))
 }
 
-/// The mixing function on four registers of each group, four groups in lockstep.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn mix_512(v: &mut [__m512i; 16], a: [usize; 4], b: [usize; 4], c: [usize; 4], d: [usize; 4]) {
-    macro_rules! half {
-        ($first:literal, $second:literal) => {
-            for i in 0..4 {
-                v[a[i]] = add_512(v[a[i]], v[b[i]]);
-            }
-            for i in 0..4 {
-                v[d[i]] = _mm512_ror_epi64::<$first>(_mm512_xor_si512(v[d[i]], v[a[i]]));
-            }
-            for i in 0..4 {
-                v[c[i]] = add_512(v[c[i]], v[d[i]]);
-            }
-            for i in 0..4 {
-                v[b[i]] = _mm512_ror_epi64::<$second>(_mm512_xor_si512(v[b[i]], v[c[i]]));
-            }
-        };
-    }
-    half!(32, 24);
-    half!(16, 63);
+/// Half of the mixing function on four groups of registers, step by step in lockstep: one group after
+/// the other would leave the CPU waiting for each product.
+macro_rules! half_512 {
+    ($v:ident, $first:literal, $second:literal, $([$a:literal $b:literal $c:literal $d:literal])*) => {
+        $($v[$a] = add_512($v[$a], $v[$b]);)*
+        $($v[$d] = _mm512_ror_epi64::<$first>(_mm512_xor_si512($v[$d], $v[$a]));)*
+        $($v[$c] = add_512($v[$c], $v[$d]);)*
+        $($v[$b] = _mm512_ror_epi64::<$second>(_mm512_xor_si512($v[$b], $v[$c]));)*
+    };
 }
 
-/// P of the standard in every lane.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn permute_512(v: &mut [__m512i; 16]) {
-    mix_512(
-        v,
-        [0, 1, 2, 3],
-        [4, 5, 6, 7],
-        [8, 9, 10, 11],
-        [12, 13, 14, 15],
-    );
-    mix_512(
-        v,
-        [0, 1, 2, 3],
-        [5, 6, 7, 4],
-        [10, 11, 8, 9],
-        [15, 12, 13, 14],
-    );
+/// P of the standard in every lane. A macro, because a function of this size is not inlined and the
+/// block would go through memory.
+macro_rules! permute_512 {
+    ($v:ident) => {
+        half_512!($v, 32, 24, [0 4 8 12] [1 5 9 13] [2 6 10 14] [3 7 11 15]);
+        half_512!($v, 16, 63, [0 4 8 12] [1 5 9 13] [2 6 10 14] [3 7 11 15]);
+        half_512!($v, 32, 24, [0 5 10 15] [1 6 11 12] [2 7 8 13] [3 4 9 14]);
+        half_512!($v, 16, 63, [0 5 10 15] [1 6 11 12] [2 7 8 13] [3 4 9 14]);
+    };
 }
 
 /// Swaps rows and lanes of an 8 x 8 matrix.
@@ -176,7 +154,7 @@ fn compress_avx512(x: &Block, y: &Block, out: &mut Block, onto: bool) {
     let mut v = [
         v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15,
     ];
-    permute_512(&mut v);
+    permute_512!(v);
     // Lane = column: word 2r of a column is the even word of row r, word 2r + 1 the odd one.
     let e = transposed_512([v[0], v[2], v[4], v[6], v[8], v[10], v[12], v[14]]);
     let o = transposed_512([v[1], v[3], v[5], v[7], v[9], v[11], v[13], v[15]]);
@@ -184,7 +162,7 @@ fn compress_avx512(x: &Block, y: &Block, out: &mut Block, onto: bool) {
         e[0], o[0], e[1], o[1], e[2], o[2], e[3], o[3], e[4], o[4], e[5], o[5], e[6], o[6], e[7],
         o[7],
     ];
-    permute_512(&mut v);
+    permute_512!(v);
     // Even and odd words of a row become its two halves again.
     let first = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);
     let second = _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4);
