@@ -80,7 +80,12 @@ impl<'a> Buffers<'a> {
 #[cfg(any(
     test,
     all(target_arch = "x86_64", target_feature = "sse2", not(miri)),
-    all(target_arch = "aarch64", target_feature = "neon", not(miri))
+    all(
+        target_arch = "aarch64",
+        target_feature = "neon",
+        target_endian = "little",
+        not(miri)
+    )
 ))]
 impl Buffers<'_> {
     /// Takes the next `count` bytes, fewer than `N`, padded with zeroes to a chunk that `work`

@@ -1,10 +1,61 @@
 //! Kernels by instruction set. What a target lacks is not compiled for it.
 
-use crate::{Backend, HashBackend};
+use crate::HashBackend;
 
 // Bare-metal x86-64 targets are built without vector registers, and Miri knows few intrinsics.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 pub(crate) mod x86_64;
+
+#[cfg(all(
+    target_arch = "aarch64",
+    target_feature = "neon",
+    target_endian = "little",
+    not(miri)
+))]
+mod aarch64;
+
+// Round keys for the backends that expand their own.
+#[cfg(any(
+    all(target_arch = "x86_64", target_feature = "sse2", not(miri)),
+    all(
+        target_arch = "aarch64",
+        target_feature = "neon",
+        target_endian = "little",
+        not(miri)
+    )
+))]
+mod round_keys;
+
+#[cfg(not(any(
+    all(target_arch = "x86_64", target_feature = "sse2", not(miri)),
+    all(
+        target_arch = "aarch64",
+        target_feature = "neon",
+        target_endian = "little",
+        not(miri)
+    )
+)))]
+mod no_aes;
+
+#[cfg(all(
+    target_arch = "aarch64",
+    target_feature = "neon",
+    target_endian = "little",
+    not(miri)
+))]
+pub(crate) use aarch64::{ArmXts as VectorXts, has_aes};
+#[cfg(not(any(
+    all(target_arch = "x86_64", target_feature = "sse2", not(miri)),
+    all(
+        target_arch = "aarch64",
+        target_feature = "neon",
+        target_endian = "little",
+        not(miri)
+    )
+)))]
+pub(crate) use no_aes::{NoXts as VectorXts, has_aes};
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+pub(crate) use x86_64::{has_aes, xts::X86Xts as VectorXts};
 
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
 mod portable;
@@ -22,16 +73,5 @@ pub(crate) fn has_hash(backend: HashBackend) -> bool {
     #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
     {
         backend == HashBackend::Portable
-    }
-}
-
-/// Tells whether the machine has the instructions of an AES backend other than portable.
-pub(crate) fn has_aes(backend: Backend) -> bool {
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-    return x86_64::has_aes(backend);
-    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
-    {
-        let _ = backend;
-        false
     }
 }

@@ -1,12 +1,10 @@
 //! The key object: expanded once, for one instruction set.
 
-use alloc::boxed::Box;
 use core::fmt;
 
 use super::portable::PortableXts;
 use super::tweak::{Counted, Given, Ivs, Run, count_sectors};
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-use crate::arch::x86_64::xts::X86Xts;
+use crate::arch::VectorXts;
 use crate::buffers::Buffers;
 use crate::{Backend, Error};
 
@@ -35,9 +33,8 @@ pub struct XtsKey {
 
 /// The expanded keys, with the proof that the CPU can use them.
 enum Kernels {
-    Portable(Box<PortableXts>),
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-    X86(X86Xts),
+    Portable(PortableXts),
+    Vectors(VectorXts),
 }
 
 impl Kernels {
@@ -45,10 +42,7 @@ impl Kernels {
     fn aes128(backend: Backend, data: &[u8; 16], tweak: &[u8; 16]) -> Option<Self> {
         match backend {
             Backend::Portable => Some(Self::Portable(PortableXts::aes128(data, tweak))),
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-            _ => X86Xts::aes128(backend, data, tweak).map(Self::X86),
-            #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
-            _ => None,
+            _ => VectorXts::aes128(backend, data, tweak).map(Self::Vectors),
         }
     }
 
@@ -56,10 +50,7 @@ impl Kernels {
     fn aes256(backend: Backend, data: &[u8; 32], tweak: &[u8; 32]) -> Option<Self> {
         match backend {
             Backend::Portable => Some(Self::Portable(PortableXts::aes256(data, tweak))),
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-            _ => X86Xts::aes256(backend, data, tweak).map(Self::X86),
-            #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
-            _ => None,
+            _ => VectorXts::aes256(backend, data, tweak).map(Self::Vectors),
         }
     }
 }
@@ -252,8 +243,7 @@ impl XtsKey {
     ) {
         match &self.kernels {
             Kernels::Portable(keys) => keys.crypt(direction, ivs, sector_bytes, buffers),
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-            Kernels::X86(keys) => keys.crypt(direction, ivs, sector_bytes, buffers),
+            Kernels::Vectors(keys) => keys.crypt(direction, ivs, sector_bytes, buffers),
         }
     }
 }

@@ -13,30 +13,38 @@ use crate::buffers::Buffers;
 /// Blocks that the cipher gets at once; it works on up to 64 at a time where the CPU helps.
 const BATCH: usize = 32;
 
-/// The expanded keys. The ciphers wipe themselves.
-#[derive(ZeroizeOnDrop)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per key, boxed as a whole by its owner"
-)]
+/// The expanded keys of either size.
 pub(crate) enum PortableXts {
-    Aes128 { data: Aes128, tweak: Aes128 },
-    Aes256 { data: Aes256, tweak: Aes256 },
+    Aes128(Box<Pair<Aes128>>),
+    Aes256(Box<Pair<Aes256>>),
 }
 
+/// The two ciphers of one XTS key, which wipe themselves.
+pub(crate) struct Pair<C> {
+    data: C,
+    tweak: C,
+}
+
+/// Does not compile where a cipher would leave its round keys behind.
+const _: () = {
+    const fn wiped<C: ZeroizeOnDrop>() {}
+    wiped::<Aes128>();
+    wiped::<Aes256>();
+};
+
 impl PortableXts {
-    pub(crate) fn aes128(data: &[u8; 16], tweak: &[u8; 16]) -> Box<Self> {
-        Box::new(Self::Aes128 {
+    pub(crate) fn aes128(data: &[u8; 16], tweak: &[u8; 16]) -> Self {
+        Self::Aes128(Box::new(Pair {
             data: Aes128::new(data.into()),
             tweak: Aes128::new(tweak.into()),
-        })
+        }))
     }
 
-    pub(crate) fn aes256(data: &[u8; 32], tweak: &[u8; 32]) -> Box<Self> {
-        Box::new(Self::Aes256 {
+    pub(crate) fn aes256(data: &[u8; 32], tweak: &[u8; 32]) -> Self {
+        Self::Aes256(Box::new(Pair {
             data: Aes256::new(data.into()),
             tweak: Aes256::new(tweak.into()),
-        })
+        }))
     }
 
     /// Runs over whole sectors of `sector_bytes`, a multiple of 16.
@@ -48,19 +56,14 @@ impl PortableXts {
         buffers: Buffers<'_>,
     ) {
         match self {
-            Self::Aes128 { data, tweak } => {
-                crypt(data, tweak, direction, ivs, sector_bytes, buffers);
-            }
-            Self::Aes256 { data, tweak } => {
-                crypt(data, tweak, direction, ivs, sector_bytes, buffers);
-            }
+            Self::Aes128(keys) => crypt(keys, direction, ivs, sector_bytes, buffers),
+            Self::Aes256(keys) => crypt(keys, direction, ivs, sector_bytes, buffers),
         }
     }
 }
 
 fn crypt<C>(
-    data: &C,
-    tweak: &C,
+    keys: &Pair<C>,
     direction: Direction,
     ivs: impl Ivs,
     sector_bytes: usize,
@@ -72,7 +75,7 @@ fn crypt<C>(
     let mut tweaks = [0_u128; BATCH];
     for sector in 0..buffers.len() / sector_bytes {
         let mut first = Block::from(ivs.iv(sector).to_le_bytes());
-        tweak.encrypt_block(&mut first);
+        keys.tweak.encrypt_block(&mut first);
         let mut next = u128::from_le_bytes(first.into());
         let mut left = sector_bytes / 16;
         while left > 0 {
@@ -93,8 +96,8 @@ fn crypt<C>(
                     .into();
             }
             match direction {
-                Direction::Encrypt => data.encrypt_blocks(&mut blocks[..count]),
-                Direction::Decrypt => data.decrypt_blocks(&mut blocks[..count]),
+                Direction::Encrypt => keys.data.encrypt_blocks(&mut blocks[..count]),
+                Direction::Decrypt => keys.data.decrypt_blocks(&mut blocks[..count]),
             }
             for ((chunk, block), tweak) in chunks.iter_mut().zip(&blocks).zip(&tweaks) {
                 let Some(chunk) = chunk else { break };

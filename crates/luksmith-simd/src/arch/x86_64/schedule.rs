@@ -5,28 +5,10 @@ use core::arch::x86_64::{
     _mm_shuffle_epi32, _mm_slli_si128, _mm_storeu_si128, _mm_xor_si128,
 };
 
-use alloc::boxed::Box;
-
-use zeroize::{Zeroize, ZeroizeOnDrop};
-
 use super::aesni::AesNi;
-
-/// Round keys of AES-128: one per round and one before the first.
-pub(crate) const AES128: usize = 11;
-/// Round keys of AES-256.
-pub(crate) const AES256: usize = 15;
-
-/// One key's round keys in the order of use, `N` of them.
-#[derive(Zeroize, ZeroizeOnDrop)]
-#[repr(C, align(64))]
-pub(crate) struct RoundKeys<const N: usize>(pub(crate) [[u8; 16]; N]);
+use crate::arch::round_keys::{AES128, AES256, RoundKeys};
 
 impl<const N: usize> RoundKeys<N> {
-    /// All zero: memory to expand into, so that no copy of the keys stays behind on the stack.
-    pub(crate) const fn zeroed() -> Self {
-        Self([[0; 16]; N])
-    }
-
     /// Fills in the round keys for decryption: reversed, and carried through InvMixColumns
     /// except for the first and the last (the equivalent inverse cipher of FIPS 197, 5.3.5).
     pub(crate) fn invert(&mut self, cpu: AesNi, encrypt: &Self) {
@@ -63,26 +45,6 @@ impl RoundKeys<AES256> {
         unsafe {
             expand256(&mut self.0, key);
         }
-    }
-}
-
-/// The round keys of one XTS key.
-#[derive(ZeroizeOnDrop)]
-pub(crate) struct XtsSchedule<const N: usize> {
-    pub(crate) encrypt: RoundKeys<N>,
-    pub(crate) decrypt: RoundKeys<N>,
-    pub(crate) tweak: RoundKeys<N>,
-}
-
-impl<const N: usize> XtsSchedule<N> {
-    /// Memory to expand into.
-    pub(crate) fn zeroed() -> Box<Self> {
-        let [encrypt, decrypt, tweak] = [const { RoundKeys::zeroed() }; 3];
-        Box::new(Self {
-            encrypt,
-            decrypt,
-            tweak,
-        })
     }
 }
 

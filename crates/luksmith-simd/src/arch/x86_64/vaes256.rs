@@ -11,7 +11,8 @@ use core::arch::x86_64::{
 use core::hint::black_box;
 
 use super::cpu::{Features, features};
-use super::schedule::{RoundKeys, XtsSchedule, load128};
+use super::schedule::load128;
+use crate::arch::round_keys::{RoundKeys, XtsSchedule};
 use crate::buffers::{Buffers, Chunk};
 use crate::xts::tweak::Ivs;
 

@@ -1,12 +1,10 @@
 //! An expanded XTS key for the x86-64 backends.
 
-use alloc::boxed::Box;
-
 use super::aesni::{self, AesNi};
-use super::schedule::{AES128, AES256, XtsSchedule};
 use super::vaes256::{self, Vaes256};
 use super::vaes512::{self, Vaes512};
 use crate::Backend;
+use crate::arch::round_keys::{AES128, AES256, XtsSchedule, XtsSchedules};
 use crate::buffers::Buffers;
 use crate::xts::key::Direction;
 use crate::xts::tweak::Ivs;
@@ -19,15 +17,10 @@ enum Tier {
     Vaes512(Vaes512),
 }
 
-enum Schedule {
-    Aes128(Box<XtsSchedule<AES128>>),
-    Aes256(Box<XtsSchedule<AES256>>),
-}
-
 /// An XTS key expanded for one of the x86-64 backends. The schedules wipe themselves.
 pub(crate) struct X86Xts {
     tier: Tier,
-    schedule: Schedule,
+    schedule: XtsSchedules,
 }
 
 impl X86Xts {
@@ -41,7 +34,7 @@ impl X86Xts {
         keys_ref.decrypt.invert(cpu, &keys_ref.encrypt);
         Some(Self {
             tier,
-            schedule: Schedule::Aes128(keys),
+            schedule: XtsSchedules::Aes128(keys),
         })
     }
 
@@ -55,7 +48,7 @@ impl X86Xts {
         keys_ref.decrypt.invert(cpu, &keys_ref.encrypt);
         Some(Self {
             tier,
-            schedule: Schedule::Aes256(keys),
+            schedule: XtsSchedules::Aes256(keys),
         })
     }
 
@@ -68,8 +61,12 @@ impl X86Xts {
         buffers: Buffers<'_>,
     ) {
         match &self.schedule {
-            Schedule::Aes128(keys) => crypt(self.tier, keys, direction, ivs, sector_bytes, buffers),
-            Schedule::Aes256(keys) => crypt(self.tier, keys, direction, ivs, sector_bytes, buffers),
+            XtsSchedules::Aes128(keys) => {
+                crypt(self.tier, keys, direction, ivs, sector_bytes, buffers)
+            }
+            XtsSchedules::Aes256(keys) => {
+                crypt(self.tier, keys, direction, ivs, sector_bytes, buffers)
+            }
         }
     }
 }
