@@ -42,12 +42,6 @@ pub enum Error {
     /// The caller cancelled.
     #[error("cancelled by the caller")]
     Cancelled,
-    /// Threads for a key derivation could not be started.
-    #[error("{count} threads could not be started; allow fewer")]
-    Threads {
-        /// Threads asked for.
-        count: usize,
-    },
     /// Stripes and key do not fit together.
     #[error("{material} bytes are no whole number of stripes of {key} bytes")]
     AfLength {
@@ -222,6 +216,60 @@ pub enum Error {
     /// The system does not count processor time.
     #[error("this system does not count processor time, so costs cannot be measured; state them")]
     NoClock,
+    /// The header demands something that must be understood before it is changed.
+    #[error(
+        "the header requires \"{word}\"; it cannot be changed until that is finished or understood"
+    )]
+    Requirement {
+        /// The requirement, escaped and shortened.
+        word: luksmith_header::Quoted,
+    },
+    /// The keyslot holds another key than the one that was unlocked.
+    #[error("keyslot {keyslot} holds another key than the one that was unlocked")]
+    OtherKey {
+        /// The keyslot.
+        keyslot: u32,
+    },
+    /// The last keyslot would go.
+    #[error(
+        "keyslot {keyslot} is the last one for this volume: without it the data are lost for good; \
+         choose LastKeyslot::DestroyAccess if that is meant"
+    )]
+    LastKeyslot {
+        /// The keyslot.
+        keyslot: u32,
+    },
+    /// A change would have to overwrite the only copy of a key.
+    #[error(
+        "keyslot {keyslot} cannot be changed safely: {source}; remove another keyslot, or give a \
+         place for a backup of the header"
+    )]
+    NoRoomToChange {
+        /// The keyslot.
+        keyslot: u32,
+        /// What there is no room for.
+        source: luksmith_header::Error,
+    },
+    /// The backup that a change needs could not be made.
+    #[error("the backup of the header failed, so nothing was changed: {source}")]
+    Backup {
+        /// What its storage says.
+        source: luksmith_block::Error,
+    },
+    /// The LUKS1 header on the device is not the one that was read.
+    #[error("the header was changed since it was read; read it again and repeat the change")]
+    HeaderChanged,
+    /// LUKS1 has no such thing.
+    #[error("LUKS1 has no priorities and no unbound keys; convert the volume to LUKS2")]
+    Luks1Feature,
+    /// LUKS1 has one key derivation.
+    #[error("keyslot {keyslot}: this LUKS1 volume takes PBKDF2 with {hash} and nothing else")]
+    Luks1Kdf {
+        /// The keyslot.
+        keyslot: u32,
+        /// The hash of the header.
+        hash: HashName,
+    },
     /// No keyslot has this number.
     #[error("there is no keyslot {keyslot}")]
     NoSuchKeyslot {
@@ -259,35 +307,42 @@ mod tests {
             Error::OutOfMemory { .. } => 2,
             Error::Random => 3,
             Error::Cancelled => 4,
-            Error::Threads { .. } => 5,
-            Error::AfLength { .. } => 6,
-            Error::Header { .. } => 7,
-            Error::NoIterations { .. } => 8,
-            Error::Argon2Cost { .. } => 9,
-            Error::AreaKeyBytes { .. } => 10,
-            Error::Hash { .. } => 11,
-            Error::SaltLength { .. } => 12,
-            Error::DigestLength { .. } => 13,
-            Error::KeyLength { .. } => 14,
-            Error::DigestMismatch { .. } => 15,
-            Error::Cipher { .. } => 16,
-            Error::Device { .. } => 17,
-            Error::AreaMisaligned { .. } => 18,
-            Error::UnknownKdf { .. } => 19,
-            Error::KeyslotType { .. } => 20,
-            Error::NullCipher { .. } => 21,
-            Error::NullCipherPassphrase { .. } => 22,
-            Error::NoDigest { .. } => 23,
-            Error::KeyLengthUnknown { .. } => 24,
-            Error::NoSuchKeyslot { .. } => 25,
-            Error::NoKeyslotOpened { .. } => 26,
-            Error::NoDigestMatched { .. } => 27,
-            Error::CostRange { .. } => 28,
-            Error::NoClock => 29,
+            Error::AfLength { .. } => 5,
+            Error::Header { .. } => 6,
+            Error::NoIterations { .. } => 7,
+            Error::Argon2Cost { .. } => 8,
+            Error::AreaKeyBytes { .. } => 9,
+            Error::Hash { .. } => 10,
+            Error::SaltLength { .. } => 11,
+            Error::DigestLength { .. } => 12,
+            Error::KeyLength { .. } => 13,
+            Error::DigestMismatch { .. } => 14,
+            Error::Cipher { .. } => 15,
+            Error::Device { .. } => 16,
+            Error::AreaMisaligned { .. } => 17,
+            Error::UnknownKdf { .. } => 18,
+            Error::KeyslotType { .. } => 19,
+            Error::NullCipher { .. } => 20,
+            Error::NullCipherPassphrase { .. } => 21,
+            Error::NoDigest { .. } => 22,
+            Error::KeyLengthUnknown { .. } => 23,
+            Error::NoSuchKeyslot { .. } => 24,
+            Error::NoKeyslotOpened { .. } => 25,
+            Error::NoDigestMatched { .. } => 26,
+            Error::CostRange { .. } => 27,
+            Error::NoClock => 28,
+            Error::Requirement { .. } => 29,
+            Error::OtherKey { .. } => 30,
+            Error::LastKeyslot { .. } => 31,
+            Error::NoRoomToChange { .. } => 32,
+            Error::Backup { .. } => 33,
+            Error::HeaderChanged => 34,
+            Error::Luks1Feature => 35,
+            Error::Luks1Kdf { .. } => 36,
         }
     }
 
-    const VARIANTS: usize = 30;
+    const VARIANTS: usize = 37;
 
     fn report() -> Report {
         use crate::unlock::{Outcome, Skip, Subject};
@@ -326,7 +381,6 @@ mod tests {
             Error::OutOfMemory { bytes: 1024 },
             Error::Random,
             Error::Cancelled,
-            Error::Threads { count: 4 },
             Error::AfLength {
                 material: 100,
                 key: 64,
@@ -398,6 +452,27 @@ mod tests {
                 max: u32::MAX,
             },
             Error::NoClock,
+            Error::Requirement {
+                word: luksmith_header::Quoted::new("online-reencrypt-v2"),
+            },
+            Error::OtherKey { keyslot: 3 },
+            Error::LastKeyslot { keyslot: 3 },
+            Error::NoRoomToChange {
+                keyslot: 3,
+                source: luksmith_header::Error::NoFreeObject {
+                    what: "keyslot",
+                    count: 8,
+                },
+            },
+            Error::Backup {
+                source: luksmith_block::Error::ReadOnly,
+            },
+            Error::HeaderChanged,
+            Error::Luks1Feature,
+            Error::Luks1Kdf {
+                keyslot: 3,
+                hash: HashName::Sha1,
+            },
         ];
         let listed: Vec<usize> = errors.iter().map(number).collect();
         assert_eq!(listed, (0..VARIANTS).collect::<Vec<_>>());

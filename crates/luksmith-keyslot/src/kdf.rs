@@ -9,7 +9,10 @@ use luksmith_header::{Budget, KdfUser, Quoted};
 
 use crate::{AreaKey, Error, Passphrase};
 
-pub(crate) mod argon2id;
+pub(crate) mod argon2;
+
+/// Most Argon2 lanes there are (RFC 9106).
+const MAX_LANES: u32 = (1 << 24) - 1;
 
 /// Bytes of every salt in a LUKS header.
 pub const SALT_BYTES: usize = 32;
@@ -63,6 +66,11 @@ impl Threads {
     #[must_use]
     pub const fn get(self) -> usize {
         self.0.get()
+    }
+
+    #[cfg(feature = "parallel")]
+    pub(crate) const fn count(self) -> NonZeroUsize {
+        self.0
     }
 }
 
@@ -151,7 +159,7 @@ impl Kdf {
     ///
     /// # Errors
     /// [`Error::Header`] for a limit, [`Error::NoIterations`], [`Error::Argon2Cost`], [`Error::AreaKeyBytes`],
-    /// [`Error::OutOfMemory`], [`Error::Cancelled`], [`Error::Threads`].
+    /// [`Error::OutOfMemory`], [`Error::Cancelled`].
     ///
     /// # Format
     /// docs/formats/luks2.md, "Derived key"; LUKS1 uses the PBKDF2 form.
@@ -176,7 +184,7 @@ impl Kdf {
                 user,
                 effort,
             )?,
-            Self::Argon2 { variant, cost } => argon2id::derive(
+            Self::Argon2 { variant, cost } => argon2::derive(
                 variant,
                 cost,
                 passphrase.bytes(),
@@ -204,7 +212,8 @@ impl Kdf {
                     lanes,
                 } = cost;
                 let least = lanes.checked_mul(8);
-                if passes == 0 || lanes == 0 || least.is_none_or(|least| memory_kib < least) {
+                let is_short = least.is_none_or(|least| memory_kib < least);
+                if passes == 0 || lanes == 0 || lanes > MAX_LANES || is_short {
                     return Err(Error::Argon2Cost {
                         user,
                         passes,

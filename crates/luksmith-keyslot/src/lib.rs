@@ -23,7 +23,6 @@ extern crate std;
 
 mod af;
 mod area;
-#[cfg(feature = "std")]
 pub mod cost;
 pub mod digest;
 mod error;

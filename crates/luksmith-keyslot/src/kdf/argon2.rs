@@ -1,0 +1,131 @@
+//! The one place that runs Argon2.
+
+#[cfg(not(feature = "std"))]
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use luksmith_simd::{Argon2, Argon2Threads};
+
+use super::{Argon2Cost, Argon2Variant, Effort, Threads};
+use crate::Error;
+
+/// The memory matrix. Every block of it was derived from the passphrase, so it is wiped on drop; with
+/// `std` it is also kept out of core dumps and swap where the system allows it.
+#[cfg(feature = "std")]
+struct Arena(luksmith_sys::Arena);
+
+#[cfg(feature = "std")]
+impl Arena {
+    fn new(words: usize) -> Result<Self, Error> {
+        let bytes = words.saturating_mul(8);
+        luksmith_sys::Arena::new(bytes)
+            .map(Self)
+            .map_err(|_| Error::OutOfMemory { bytes })
+    }
+
+    fn words(&mut self) -> &mut [u64] {
+        self.0.words_mut()
+    }
+}
+
+#[cfg(not(feature = "std"))]
+struct Arena(Vec<u64>);
+
+#[cfg(not(feature = "std"))]
+impl Arena {
+    fn new(words: usize) -> Result<Self, Error> {
+        let mut arena = Vec::new();
+        arena
+            .try_reserve_exact(words)
+            .map_err(|_| Error::OutOfMemory {
+                bytes: words.saturating_mul(8),
+            })?;
+        arena.resize(words, 0);
+        Ok(Self(arena))
+    }
+
+    fn words(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
+}
+
+#[cfg(not(feature = "std"))]
+impl Drop for Arena {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+/// Fills `out` with Argon2 of `password` and `salt`. The costs were checked and charged.
+pub(super) fn derive(
+    variant: Argon2Variant,
+    cost: Argon2Cost,
+    password: &[u8],
+    salt: &[u8],
+    out: &mut [u8],
+    effort: &Effort<'_>,
+) -> Result<(), Error> {
+    let argon2 = context(variant, cost);
+    let mut arena = Arena::new(argon2.arena_words())?;
+    let mut progress = |_, _| match effort.control.check() {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    };
+    let done = with_threads(effort.threads, &mut |threads| {
+        argon2.derive_with(password, salt, arena.words(), out, threads, &mut progress)
+    });
+    match done {
+        Err(luksmith_simd::Error::Cancelled) => Err(Error::Cancelled),
+        done => {
+            done.expect(
+                "a passphrase is below 2^32 bytes, a salt has 32, the arena fits the costs",
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Runs Argon2 once on this thread and gives what `time` says of it. The memory was touched before: a
+/// first touch costs time that later runs do not need.
+#[cfg(feature = "std")]
+pub(crate) fn measure(
+    variant: Argon2Variant,
+    cost: Argon2Cost,
+    time: impl FnOnce(&mut dyn FnMut() -> Result<(), Error>) -> Result<core::time::Duration, Error>,
+) -> Result<core::time::Duration, Error> {
+    let argon2 = context(variant, cost);
+    let mut arena = Arena::new(argon2.arena_words())?;
+    arena.words().fill(1);
+    let mut out = [0; 32];
+    time(&mut || {
+        argon2
+            .derive(
+                b"measurement",
+                &[0; 32],
+                arena.words(),
+                &mut out,
+                &luksmith_simd::OneThread,
+            )
+            .expect("the lengths are fixed and the arena fits the costs");
+        Ok(())
+    })
+}
+
+fn context(variant: Argon2Variant, cost: Argon2Cost) -> Argon2 {
+    let variant = match variant {
+        Argon2Variant::I => luksmith_simd::Argon2Variant::I,
+        Argon2Variant::Id => luksmith_simd::Argon2Variant::Id,
+    };
+    Argon2::new(variant, cost.passes, cost.memory_kib, cost.lanes)
+        .expect("the costs were checked by who asked")
+}
+
+#[cfg(feature = "parallel")]
+fn with_threads<T>(threads: Threads, run: &mut dyn FnMut(&dyn Argon2Threads) -> T) -> T {
+    run(&luksmith_simd::ScopedThreads::new(threads.count()))
+}
+
+#[cfg(not(feature = "parallel"))]
+fn with_threads<T>(_: Threads, run: &mut dyn FnMut(&dyn Argon2Threads) -> T) -> T {
+    run(&luksmith_simd::OneThread)
+}
