@@ -106,7 +106,7 @@ fn minimal(uncovered: &mut Uncovered) -> Result<()> {
     let bare = [
         ("x86_64-unknown-none", soft),
         ("aarch64-unknown-none", ""),
-        ("thumbv7em-none-eabi", ""),
+        ("armv7a-none-eabi", ""),
     ];
     for (target, flags) in bare {
         if !has_target(target)? {

@@ -25,6 +25,10 @@ pub(super) fn lengths(tree: &mut Tree) -> Result<()> {
                 findings.push(format!("{file}:{number}: longer than {LINE_CHARACTERS}"));
             }
         }
+        // In tests a long function is a list of cases: a table.
+        if file.contains("/tests/") || file.ends_with("tests.rs") {
+            continue;
+        }
         for (number, name, length) in functions(&lines) {
             if length > FUNCTION_LINES {
                 findings.push(format!(
@@ -104,21 +108,11 @@ pub(super) fn ascii(tree: &mut Tree) -> Result<()> {
 }
 
 /// What must not stand in committed text, and why. Spelled in two parts, so that this file passes.
-const FORBIDDEN: [(&str, &str, &str); 15] = [
+const FORBIDDEN: [(&str, &str, &str); 13] = [
     ("TO", "DO", "an open end"),
     ("FIX", "ME", "an open end"),
     ("todo", "!(", "an open end"),
     ("unimple", "mented!(", "an open end"),
-    (
-        "#[all",
-        "ow(",
-        "an exception is #[expect(lint, reason = ...)]",
-    ),
-    (
-        "#![all",
-        "ow(",
-        "an exception is #![expect(lint, reason = ...)]",
-    ),
     ("#[ign", "ore", "a test that never runs"),
     ("/wor", "k/", "a path of one machine"),
     ("/tm", "p/lead", "a path of one machine"),

@@ -115,8 +115,8 @@ const HMAC: Case = Case {
     ..LUKS2
 };
 
-const INTEGRITY_KEY: &str = "--integrity-key-file /tmp/ik --integrity-key-size 32";
-const JOURNAL_KEYS: &str = "--journal-crypt ctr-aes --journal-crypt-key-file /tmp/jc \
+pub(super) const INTEGRITY_KEY: &str = "--integrity-key-file /tmp/ik --integrity-key-size 32";
+pub(super) const JOURNAL_KEYS: &str = "--journal-crypt ctr-aes --journal-crypt-key-file /tmp/jc \
     --journal-crypt-key-size 32 --journal-integrity hmac-sha256 \
     --journal-integrity-key-file /tmp/jm --journal-integrity-key-size 32";
 /// A token of a type that nobody knows, with nested contents.

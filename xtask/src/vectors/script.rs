@@ -1,12 +1,15 @@
 //! The shell script that makes the images of one boot.
 
-use super::cases::{Case, Kind, PBKDF2};
+use super::cases::{Case, INTEGRITY_KEY, JOURNAL_KEYS, Kind, PBKDF2};
 
 pub(super) const PASSPHRASE: &str = "correct horse battery staple";
 
 /// Modules of ciphers and hashes that dm-integrity's own checks ask for before modprobe can.
 const MODULES: &str = "chacha20poly1305 gcm aegis128 adiantum essiv cbc ctr crc32 crc32_generic \
     blake2b_generic sha1 rmd160";
+
+/// Options that formatting and opening have to give alike.
+const KEYS: [&str; 2] = [INTEGRITY_KEY, JOURNAL_KEYS];
 
 /// Key files: the passphrase, and 32 bytes each for the integrity key and the journal's keys.
 fn prologue() -> String {
@@ -89,57 +92,10 @@ pub(super) fn recorded(case: &Case) -> Vec<String> {
 
 fn commands(case: &Case) -> Vec<String> {
     let name = case.name;
-    // A cipher in the kernel's notation has parentheses, which the shell takes for its own.
-    let format = case
-        .format
-        .join(" ")
-        .replace("capi:xts(aes)-plain64", "'capi:xts(aes)-plain64'");
-    let open = case.open;
-    let mut list = Vec::new();
-    match case.kind {
-        Kind::Integrity => {
-            let data = case.second.map_or("", |_| " --data-device DEV2");
-            let mut words = format.split_whitespace();
-            let hash = words
-                .find(|word| *word == "--integrity")
-                .and_then(|_| words.next());
-            let hash = hash.unwrap_or("crc32c");
-            // Keys are needed again on opening, and so is how long a tag is and how old the HMAC.
-            let keys: Vec<&str> = [
-                "--integrity-key-file /tmp/ik --integrity-key-size 32",
-                "--journal-crypt ctr-aes --journal-crypt-key-file /tmp/jc \
-                 --journal-crypt-key-size 32 --journal-integrity hmac-sha256 \
-                 --journal-integrity-key-file /tmp/jm --journal-integrity-key-size 32",
-            ]
-            .into_iter()
-            .filter(|keys| format.contains(keys))
-            .collect();
-            let keys = keys.join(" ");
-            list.push(format!("integritysetup format -q {format}{data} DEV"));
-            let line =
-                format!("integritysetup open --integrity {hash} {open} {keys}{data} DEV {name}");
-            list.push(single_spaces(&line));
-        }
-        Kind::Luks1 | Kind::Luks2 => {
-            let header = case.second.map_or("", |_| " --header DEV2");
-            let kdf = if case.kind == Kind::Luks1 {
-                " --pbkdf-force-iterations 1000"
-            } else {
-                ""
-            };
-            let kind = case.kind.name();
-            list.push(format!(
-                "cryptsetup luksFormat -q --type {kind}{kdf} {format}{header} DEV /tmp/pw"
-            ));
-            list.extend(
-                case.then
-                    .iter()
-                    .map(|command| command.replace("KDF", PBKDF2)),
-            );
-            let line = format!("cryptsetup open -q --key-file /tmp/pw {open}{header} DEV {name}");
-            list.push(single_spaces(&line));
-        }
-    }
+    let mut list = match case.kind {
+        Kind::Integrity => integritysetup(case),
+        Kind::Luks1 | Kind::Luks2 => cryptsetup(case),
+    };
     let writes = case.writes.iter().map(|(first, count)| {
         let sync = if case.dirty { ",fsync" } else { "" };
         format!(
@@ -150,19 +106,65 @@ fn commands(case: &Case) -> Vec<String> {
     let writes: Vec<String> = writes.collect();
     list.push(writes.join(" && "));
     if !case.dirty {
-        let program = if case.kind == Kind::Integrity {
-            "integritysetup"
-        } else {
-            "cryptsetup"
+        let program = match case.kind {
+            Kind::Integrity => "integritysetup",
+            Kind::Luks1 | Kind::Luks2 => "cryptsetup",
         };
         list.push(format!("{program} close {name}"));
     }
-    list.extend(
-        case.at_last
-            .iter()
-            .map(|command| command.replace("KDF", PBKDF2)),
-    );
+    list.extend(with_kdf(case.at_last));
     list
+}
+
+/// Formats and opens with integritysetup.
+fn integritysetup(case: &Case) -> Vec<String> {
+    let name = case.name;
+    let open = case.open;
+    let format = case.format.join(" ");
+    let data = case.second.map_or("", |_| " --data-device DEV2");
+    let mut words = format.split_whitespace();
+    let hash = words
+        .find(|word| *word == "--integrity")
+        .and_then(|_| words.next())
+        .unwrap_or("crc32c");
+    // Keys are needed again on opening.
+    let keys: Vec<&str> = KEYS
+        .into_iter()
+        .filter(|keys| format.contains(keys))
+        .collect();
+    let keys = keys.join(" ");
+    let line = format!("integritysetup open --integrity {hash} {open} {keys}{data} DEV {name}");
+    vec![
+        format!("integritysetup format -q {format}{data} DEV"),
+        single_spaces(&line),
+    ]
+}
+
+/// Formats and opens with cryptsetup.
+fn cryptsetup(case: &Case) -> Vec<String> {
+    let (name, open) = (case.name, case.open);
+    // A cipher in the kernel's notation has parentheses, which the shell takes for its own.
+    let capi = "capi:xts(aes)-plain64";
+    let format = case.format.join(" ").replace(capi, &format!("'{capi}'"));
+    let header = case.second.map_or("", |_| " --header DEV2");
+    let kdf = match case.kind {
+        Kind::Luks1 => " --pbkdf-force-iterations 1000",
+        Kind::Luks2 | Kind::Integrity => "",
+    };
+    let kind = case.kind.name();
+    let mut list = vec![format!(
+        "cryptsetup luksFormat -q --type {kind}{kdf} {format}{header} DEV /tmp/pw"
+    )];
+    list.extend(with_kdf(case.then));
+    let line = format!("cryptsetup open -q --key-file /tmp/pw {open}{header} DEV {name}");
+    list.push(single_spaces(&line));
+    list
+}
+
+fn with_kdf<'a>(commands: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
+    commands
+        .iter()
+        .map(|command| command.replace("KDF", PBKDF2))
 }
 
 fn single_spaces(line: &str) -> String {
