@@ -603,3 +603,6 @@ pub(crate) fn sections_in_use(sections: u32, section_bytes: u64, buffer_bytes: u
     let fitting = buffer_bytes / section_bytes.max(1);
     narrow(fitting.clamp(1, u64::from(sections)))
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;

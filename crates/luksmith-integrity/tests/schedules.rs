@@ -1,0 +1,101 @@
+//! Random schedules of threads on one device: a read sees old or new and never a mix, data and tag
+//! change as a pair, and what was flushed survives.
+//!
+//! `RUSTFLAGS="--cfg shuttle" cargo test -p luksmith-integrity --test schedules`
+#![cfg(shuttle)]
+#![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
+
+use std::sync::Arc;
+
+use luksmith_block::{BlockDevice, ByteLen, ByteOffset, MemDevice, SectorCount, SectorSize};
+use luksmith_integrity::{
+    Devices, DigestName, FormatRequest, HashedDevice, Interleave, Mode, OpenOptions, format,
+};
+use shuttle::{check_random, thread};
+
+const BLOCKS: usize = 6;
+
+type Device = HashedDevice<Arc<MemDevice>>;
+
+fn disk() -> Arc<MemDevice> {
+    let disk = Arc::new(MemDevice::new(ByteLen::new(64 << 10), SectorSize::S512).expect("small"));
+    let request = FormatRequest::new(255, SectorSize::S512)
+        .expect("a tag size that exists")
+        .journal_sectors(SectorCount::new(32))
+        .interleave(Interleave::Sectors(8));
+    format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+    disk
+}
+
+fn open(disk: &Arc<MemDevice>, mode: Mode) -> Device {
+    let options = OpenOptions::new().mode(mode).tag_cache(ByteLen::new(0));
+    let devices = Devices::interleaved(Arc::clone(disk));
+    HashedDevice::open(devices, options, DigestName::Crc32c, None).expect("formatted")
+}
+
+fn at(block: usize) -> ByteOffset {
+    ByteOffset::new(u64::try_from(block * 512).expect("small"))
+}
+
+/// Checks that each block holds one value and not a mix, and gives the values.
+fn read(device: &Device, first: usize, blocks: usize) -> Vec<u8> {
+    let mut bytes = vec![0; blocks * 512];
+    device
+        .read_at(at(first), &mut bytes)
+        .expect("every tag matches");
+    bytes
+        .chunks(512)
+        .map(|block| {
+            assert!(block.iter().all(|byte| *byte == block[0]), "a mix");
+            block[0]
+        })
+        .collect()
+}
+
+fn scenario(mode: Mode) {
+    let disk = disk();
+    let device = Arc::new(open(&disk, mode));
+    device
+        .write_at(ByteOffset::ZERO, &[1; BLOCKS * 512])
+        .expect("no faults here");
+    let writers = [(0, 2_u8), (1, 3)].map(|(first, value)| {
+        let device = Arc::clone(&device);
+        thread::spawn(move || {
+            for step in 0..3 {
+                let data = vec![value + 10 * step; 4 * 512];
+                device.write_at(at(first), &data).expect("no faults here");
+                if step == 1 {
+                    device.flush().expect("no faults here");
+                }
+            }
+        })
+    });
+    let reader = {
+        let device = Arc::clone(&device);
+        thread::spawn(move || {
+            for _ in 0..3 {
+                read(&device, 0, BLOCKS);
+            }
+        })
+    };
+    for thread in writers {
+        thread.join().expect("no panic");
+    }
+    reader.join().expect("no panic");
+    let values = read(&device, 0, BLOCKS);
+    assert_eq!((values[0], values[4], values[5]), (22, 23, 1));
+    assert!(values[1..4].iter().all(|value| [22, 23].contains(value)));
+    let device = Arc::into_inner(device).expect("all threads ended");
+    device.close().expect("no faults here");
+    assert_eq!(read(&open(&disk, Mode::Direct), 0, BLOCKS), values);
+}
+
+#[test]
+fn in_journal_mode_every_schedule_keeps_blocks_whole() {
+    check_random(|| scenario(Mode::Journal), 5000);
+}
+
+#[test]
+fn in_direct_mode_every_schedule_keeps_blocks_whole() {
+    check_random(|| scenario(Mode::Direct), 5000);
+}
