@@ -1,5 +1,63 @@
 //! LUKS2 and LUKS1 volumes in userspace: format, open, read, write.
+//!
+//! A volume opened from any [`BlockDevice`](block::BlockDevice) is a block device itself. No kernel
+//! module, no root, no loop device: a file is enough.
+//!
+//! ```no_run
+//! use luksmith::{OpenOptions, Passphrase, Unlock, block::{BlockDevice, ByteOffset, FileOptions}};
+//!
+//! let file = FileOptions::reader().open("disk.img")?;
+//! let passphrase = Passphrase::new(b"correct horse battery staple")?;
+//! let volume = luksmith::open(
+//!     file,
+//!     Unlock::Passphrase(&passphrase),
+//!     &OpenOptions::new().read_only(),
+//! )?;
+//! let mut start = vec![0; 4096];
+//! volume.read_at(ByteOffset::ZERO, &mut start)?;
+//! volume.close()?;
+//! # Ok::<(), luksmith::Error>(())
+//! ```
+//!
+//! # Threads and processes
+//! A [`Volume`] is `Send + Sync`: many threads read and write it at once, and there is no lock around
+//! the whole of it. Two processes must not have one volume open for writing. After `fork` only one of
+//! the two processes may go on using a volume that was open before: both would write the same journal,
+//! and the lock on the file belongs to both. The other one must not even drop it (dropping commits):
+//! let it `exec`, leave with `_exit`, or give the volume to [`std::mem::forget`]. Opening a volume
+//! after `fork`, in the process that will use it, needs no care. Locked memory is not inherited, so a
+//! child's copies of keys may be written to swap.
+//!
+//! # Features
+//! `parallel` (default): Argon2 lanes on threads. `all-ciphers`, `all-hashes` (default): everything
+//! that a header may name; without them AES and the SHA-2 family remain.
+
+mod copy;
+mod dm;
+mod error;
+mod open;
+mod options;
+mod plan;
+mod stack;
+mod stats;
+mod verify;
+mod volume;
 
 pub use luksmith_block as block;
+pub use luksmith_crypt as crypt;
 pub use luksmith_header as header;
+pub use luksmith_integrity as integrity;
 pub use luksmith_keyslot as keyslot;
+
+pub use copy::{BadRanges, ExportOptions, ExportReport, ExportSink, OnError, SparseFile, Stream};
+pub use dm::{DmKey, DmTable};
+pub use error::{Error, ErrorKind};
+pub use luksmith_keyslot::unlock::{NullCipherKeyslots, Unlock};
+pub use luksmith_keyslot::{CandidateKey, Passphrase, Threads, VolumeKey};
+pub use open::{KeyTest, open, test_key};
+pub use options::{
+    HeaderPolicy, IntegrityRequirement, Journal, JournalTrust, NullCipher, OpenOptions, Violation,
+};
+pub use stats::Stats;
+pub use verify::VerifyReport;
+pub use volume::Volume;

@@ -1,6 +1,7 @@
 //! Encryption with a tag beside each sector.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use luksmith_block::{
     BlockDevice, ByteLen, ByteOffset, Capabilities, Error as BlockError, SectorNumber, SectorSize,
@@ -21,7 +22,7 @@ use crate::{AeadCipher, Error, RandomSource};
 /// authentication key away.
 pub struct AuthenticatedDevice<T> {
     device: T,
-    cipher: AeadCipher,
+    cipher: Arc<AeadCipher>,
     random: Box<dyn RandomSource>,
     size: ByteLen,
     buffers: Buffers,
@@ -30,14 +31,17 @@ pub struct AuthenticatedDevice<T> {
 impl<T: TaggedDevice> AuthenticatedDevice<T> {
     /// Puts `cipher` over `device`. `random` gives the IVs that are stored, where any are.
     ///
+    /// The cipher may be shared with whatever checks the journal below.
+    ///
     /// # Errors
     /// [`Error::BlockSize`], [`Error::TupleBytes`] if the device's blocks or tuples have other
     /// sizes than the cipher's; [`Error::TooLarge`] if its size does not fit 64 bits.
     pub fn new(
         device: T,
-        cipher: AeadCipher,
+        cipher: impl Into<Arc<AeadCipher>>,
         random: impl RandomSource + 'static,
     ) -> Result<Self, Error> {
+        let cipher = cipher.into();
         let shape = device.shape();
         if shape.block_size != cipher.sector_size() {
             return Err(Error::BlockSize {
@@ -73,7 +77,7 @@ impl<T: TaggedDevice> AuthenticatedDevice<T> {
     }
 
     /// Gives the cipher.
-    pub const fn cipher(&self) -> &AeadCipher {
+    pub fn cipher(&self) -> &AeadCipher {
         &self.cipher
     }
 
@@ -84,6 +88,32 @@ impl<T: TaggedDevice> AuthenticatedDevice<T> {
 
     fn tuples_len(&self, data_len: usize) -> usize {
         data_len / self.cipher.sector_size().bytes() * self.cipher.tuple_bytes()
+    }
+
+    /// Verifies the tags of a range without decrypting it.
+    ///
+    /// # Errors
+    /// [`BlockError::TagMismatch`] counting every wrong sector of the range; as
+    /// [`read_at`](BlockDevice::read_at).
+    pub fn verify_at(&self, at: ByteOffset, len: ByteLen) -> Result<(), BlockError> {
+        self.check_range(at, len)?;
+        let mut wrong = Wrong::default();
+        let mut done = 0;
+        while done < len.get() {
+            let left = ByteLen::new(len.get() - done).to_usize();
+            let part = left.map_or(RUN_BYTES, |left| left.min(RUN_BYTES));
+            // Cannot overflow: `check_range` saw that the whole range fits.
+            let first = sector_at(ByteOffset::new(at.get() + done));
+            let verified = self.buffers.with(part, |data| {
+                self.buffers.with(self.tuples_len(part), |tuples| {
+                    self.device.read_tagged(first, data, tuples)?;
+                    self.cipher.verify(first, data, tuples)
+                })
+            });
+            wrong.note(verified)?;
+            done += part as u64;
+        }
+        wrong.verdict()
     }
 
     fn read_part(&self, at: ByteOffset, part: &mut [u8]) -> Result<(), BlockError> {
@@ -119,6 +149,29 @@ impl<T: TaggedDevice> AuthenticatedDevice<T> {
     }
 }
 
+/// The wrong sectors of one request, over all its parts.
+#[derive(Default)]
+struct Wrong(Option<(SectorNumber, u64)>);
+
+impl Wrong {
+    /// Takes a mismatch up and passes any other error on.
+    fn note(&mut self, result: Result<(), BlockError>) -> Result<(), BlockError> {
+        let Err(BlockError::TagMismatch { first, count }) = result else {
+            return result;
+        };
+        let (first, before) = self.0.unwrap_or((first, 0));
+        self.0 = Some((first, before.saturating_add(count)));
+        Ok(())
+    }
+
+    fn verdict(&self) -> Result<(), BlockError> {
+        match self.0 {
+            Some((first, count)) => Err(BlockError::TagMismatch { first, count }),
+            None => Ok(()),
+        }
+    }
+}
+
 impl<T: TaggedDevice> BlockDevice for AuthenticatedDevice<T> {
     fn size(&self) -> ByteLen {
         self.size
@@ -130,25 +183,13 @@ impl<T: TaggedDevice> BlockDevice for AuthenticatedDevice<T> {
 
     fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), BlockError> {
         self.check_range(at, ByteLen::of(buf))?;
-        let mut wrong: Option<(SectorNumber, u64)> = None;
-        let mut result = Ok(());
-        for (index, part) in buf.chunks_mut(RUN_BYTES).enumerate() {
-            match self.read_part(part_at(at, index), part) {
-                Ok(()) => {}
-                // The rest is looked at too: the error counts every wrong sector of the request.
-                Err(BlockError::TagMismatch { first, count }) => {
-                    let (first, before) = wrong.unwrap_or((first, 0));
-                    wrong = Some((first, before + count));
-                }
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            }
-        }
-        if let Some((first, count)) = wrong {
-            result = Err(BlockError::TagMismatch { first, count });
-        }
+        let mut wrong = Wrong::default();
+        let mut parts = buf.chunks_mut(RUN_BYTES).enumerate();
+        let read = parts.try_for_each(|(index, part)| {
+            // The rest is looked at too: the error counts every wrong sector of the request.
+            wrong.note(self.read_part(part_at(at, index), part))
+        });
+        let result = read.and_then(|()| wrong.verdict());
         // No plaintext of a request that fails is handed out.
         result.inspect_err(|_| buf.zeroize())
     }

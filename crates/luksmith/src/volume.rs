@@ -1,0 +1,237 @@
+//! An open volume.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use luksmith_block::{
+    BlockDevice, ByteDevice, ByteLen, ByteOffset, Capabilities, Error as BlockError, Operation,
+    RangeLock, SectorSize,
+};
+use luksmith_header::Header;
+use luksmith_keyslot::VolumeKey;
+use luksmith_keyslot::unlock::Unlocked;
+
+use crate::Error;
+use crate::options::{Journal, OpenOptions};
+use crate::plan::{Construction, Plan};
+use crate::stack::Stack;
+use crate::stats::{Counters, Request, Stats};
+
+/// The plaintext of an open volume, a block device of its own.
+///
+/// Many threads may use it at once; requests on different sectors do not wait for each other.
+/// Dropping it commits what was written and wipes the keys, but cannot report a failure:
+/// [`close`](Self::close) can.
+pub struct Volume {
+    header: Header,
+    plan: Plan,
+    stack: Stack,
+    keyslot: Option<u32>,
+    digest: u32,
+    key: Option<VolumeKey>,
+    key_bytes: usize,
+    journal: Journal,
+    discards: bool,
+    counters: Counters,
+    bytes_lock: Arc<RangeLock>,
+}
+
+impl Volume {
+    pub(crate) fn new(
+        header: Header,
+        plan: Plan,
+        stack: Stack,
+        unlocked: Unlocked,
+        options: &OpenOptions,
+    ) -> Self {
+        Self {
+            header,
+            plan,
+            stack,
+            keyslot: unlocked.keyslot,
+            digest: unlocked.digest,
+            key_bytes: unlocked.key.len(),
+            journal: options.journal,
+            key: options.keep_key.then_some(unlocked.key),
+            discards: options.discards,
+            counters: Counters::default(),
+            bytes_lock: Arc::default(),
+        }
+    }
+
+    /// Gives the header as it was read when the volume was opened.
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Gives the keyslot that opened, `None` if the volume key was given directly.
+    #[must_use]
+    pub const fn keyslot(&self) -> Option<u32> {
+        self.keyslot
+    }
+
+    /// Gives the digest that proved the volume key.
+    #[must_use]
+    pub const fn digest(&self) -> u32 {
+        self.digest
+    }
+
+    /// Gives the volume key, if [`OpenOptions::keep_volume_key`] asked for it.
+    #[must_use]
+    pub const fn volume_key(&self) -> Option<&VolumeKey> {
+        self.key.as_ref()
+    }
+
+    /// Gives the cipher as it stands in the header.
+    #[must_use]
+    pub fn cipher(&self) -> &str {
+        &self.plan.encryption
+    }
+
+    /// Gives the integrity type, such as `hmac(sha256)`, if the volume has tags or stored IVs.
+    #[must_use]
+    pub fn integrity(&self) -> Option<String> {
+        match &self.plan.construction {
+            Construction::Authenticated(spec) => Some(spec.integrity().to_string()),
+            _ => None,
+        }
+    }
+
+    /// Tells whether a changed sector is noticed.
+    #[must_use]
+    pub const fn is_authenticated(&self) -> bool {
+        match &self.plan.construction {
+            Construction::Authenticated(spec) => spec.authenticates(),
+            _ => false,
+        }
+    }
+
+    /// Gives the first byte of the volume on its data device.
+    #[must_use]
+    pub const fn data_offset(&self) -> ByteOffset {
+        ByteOffset::new(self.plan.offset)
+    }
+
+    /// Gives what the volume has done since it was opened.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.counters.stats()
+    }
+
+    /// Gives access at any byte, with read-modify-write of partial sectors under a lock.
+    ///
+    /// All adapters of one volume share the lock. Writes to the volume itself do not take it: a
+    /// program that writes parts of sectors writes through adapters alone.
+    #[must_use]
+    pub fn bytes(&self) -> ByteDevice<&Self> {
+        ByteDevice::with_lock(self, Arc::clone(&self.bytes_lock))
+    }
+
+    /// As [`bytes`](Self::bytes), owning the volume.
+    #[must_use]
+    pub fn into_bytes(self) -> ByteDevice<Self> {
+        let lock = Arc::clone(&self.bytes_lock);
+        ByteDevice::with_lock(self, lock)
+    }
+
+    /// Makes durable what has been waiting for `age` or longer. Nothing here has a thread of its own:
+    /// whoever has one calls this now and then, a server every ten seconds.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn commit_if_older_than(&self, age: Duration) -> Result<(), Error> {
+        match self.stack.authenticated_device() {
+            Some(device) => Ok(device.device().commit_if_older_than(age)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Commits everything, writes the journal back, and wipes the keys.
+    ///
+    /// # Errors
+    /// [`Error::Device`]: what was not flushed before may be lost, what was flushed is not.
+    pub fn close(self) -> Result<(), Error> {
+        Ok(self.stack.close()?)
+    }
+
+    /// Gives the length of the volume key in bytes.
+    #[must_use]
+    pub const fn key_bytes(&self) -> usize {
+        self.key_bytes
+    }
+
+    pub(crate) const fn journal_choice(&self) -> Journal {
+        self.journal
+    }
+
+    pub(crate) const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) const fn stack(&self) -> &Stack {
+        &self.stack
+    }
+}
+
+impl BlockDevice for Volume {
+    fn size(&self) -> ByteLen {
+        self.stack.device().size()
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.stack.device().sector_size()
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), BlockError> {
+        let request = Request::Read(ByteLen::of(buf).get());
+        self.counters
+            .note(request, self.stack.device().read_at(at, buf))
+    }
+
+    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), BlockError> {
+        let request = Request::Write(ByteLen::of(data).get());
+        self.counters
+            .note(request, self.stack.device().write_at(at, data))
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        self.counters
+            .note(Request::Flush, self.stack.device().flush())
+    }
+
+    fn discard(&self, at: ByteOffset, len: ByteLen) -> Result<(), BlockError> {
+        let result = if self.discards {
+            self.stack.device().discard(at, len)
+        } else {
+            Err(BlockError::Unsupported {
+                operation: Operation::Discard,
+            })
+        };
+        self.counters.note(Request::Discard, result)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = self.stack.device().capabilities();
+        capabilities.discard &= self.discards;
+        capabilities
+    }
+}
+
+impl fmt::Debug for Volume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Volume")
+            .field("uuid", &self.header.uuid())
+            .field("cipher", &self.plan.encryption)
+            .field("size", &self.size())
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+// Fails to compile if a volume can no longer be shared between threads.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Volume>();
+};
