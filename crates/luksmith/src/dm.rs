@@ -109,7 +109,7 @@ impl Volume {
     fn key_text(&self, key: DmKey<'_>) -> zeroize::Zeroizing<String> {
         let mut text = zeroize::Zeroizing::new(String::new());
         match key {
-            DmKey::Hex(key) if key.is_empty() => text.push('-'),
+            _ if matches!(self.plan().construction, Construction::Null) => text.push('-'),
             DmKey::Hex(key) => {
                 // The whole text at once: a growing string would leave copies behind.
                 text.reserve_exact(key.len() * 2);
