@@ -367,8 +367,7 @@ fn of_keyslot(error: &luksmith_keyslot::Error) -> ErrorKind {
         Error::PassphraseRead { .. }
         | Error::OutOfMemory { .. }
         | Error::Random
-        | Error::NoClock
-        | Error::Threads { .. } => ErrorKind::Device,
+        | Error::NoClock => ErrorKind::Device,
         Error::NullCipher { .. } | Error::NullCipherPassphrase { .. } => ErrorKind::Policy,
         Error::UnknownKdf { .. } | Error::KeyslotType { .. } | Error::Hash { .. } => {
             ErrorKind::Unsupported
