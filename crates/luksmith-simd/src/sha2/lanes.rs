@@ -7,11 +7,75 @@ use zeroize::Zeroize;
 ///
 /// A state row holds one word of the state for every lane.
 pub(crate) trait Lanes<W, const N: usize, const BLOCK: usize>: Copy {
-    /// Compresses whole blocks of equally long messages, one per lane.
-    fn compress(self, state: &mut [[W; N]; 8], lanes: &[&[u8]; N]);
+    /// Compresses the messages of all lanes, which come in parts, each of whole blocks.
+    fn compress(self, state: &mut [[W; N]; 8], parts: &[[&[u8]; N]]);
 
     /// Compresses one block of every lane, given as words.
     fn compress_words(self, state: &mut [[W; N]; 8], words: &[[W; N]; 16]);
+}
+
+/// The way of a kernel through its messages, block by block: in every part, all lanes have the same
+/// number of whole blocks.
+pub(crate) struct Walk<'a, const N: usize, const BLOCK: usize> {
+    parts: &'a [[&'a [u8]; N]],
+}
+
+/// A block of all lanes. Made only by a [`Walk`], for which it lies inside every lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    part: usize,
+    at: usize,
+}
+
+impl Place {
+    /// Where the block starts in its part, in bytes.
+    pub(crate) fn at(self) -> usize {
+        self.at
+    }
+}
+
+impl<'a, const N: usize, const BLOCK: usize> Walk<'a, N, BLOCK> {
+    /// Looks over the parts.
+    ///
+    /// # Panics
+    /// If the lanes of a part differ in length, or it has a broken block: kernels read without looking.
+    pub(crate) fn new(parts: &'a [[&'a [u8]; N]]) -> Self {
+        for lanes in parts {
+            let bytes = lanes[0].len();
+            assert!(bytes.is_multiple_of(BLOCK), "whole blocks");
+            assert!(
+                lanes.iter().all(|lane| lane.len() == bytes),
+                "equally long lanes"
+            );
+        }
+        Self { parts }
+    }
+
+    /// The first block, if there is one.
+    pub(crate) fn first(&self) -> Option<Place> {
+        self.start(0)
+    }
+
+    /// The block after `place`.
+    pub(crate) fn after(&self, place: Place) -> Option<Place> {
+        let at = place.at + BLOCK;
+        if at < self.parts[place.part][0].len() {
+            return Some(Place { at, ..place });
+        }
+        self.start(place.part + 1)
+    }
+
+    /// The lanes that `place` lies in.
+    pub(crate) fn lanes(&self, place: Place) -> &'a [&'a [u8]; N] {
+        &self.parts[place.part]
+    }
+
+    /// The start of the first part from `part` on that is not empty.
+    fn start(&self, part: usize) -> Option<Place> {
+        (part..self.parts.len())
+            .find(|part| !self.parts[*part][0].is_empty())
+            .map(|part| Place { part, at: 0 })
+    }
 }
 
 /// A word of SHA-256 or SHA-512.
@@ -74,28 +138,28 @@ pub(crate) fn tags<W: Word, const N: usize, const BLOCK: usize, L: Lanes<W, N, B
         let start = number(lane) * layout.prefix_bytes;
         &prefixes[start..start + layout.prefix_bytes]
     };
-    let mut state = inner.map(|word| [word; N]);
+    let mut heads = [[0; BLOCK]; N];
     if layout.has_head {
-        let mut heads = [[0; BLOCK]; N];
         for (lane, head) in heads.iter_mut().enumerate() {
             layout.fill_head(prefix(lane), sector(lane), head);
         }
-        kernel.compress(&mut state, &heads.each_ref().map(|head| &head[..]));
     }
-    kernel.compress(
-        &mut state,
-        &core::array::from_fn(|lane| layout.body(sector(lane))),
-    );
     let mut tails = [[[0; BLOCK]; 2]; N];
     for (lane, tail) in tails.iter_mut().enumerate() {
         layout.fill_tail(prefix(lane), sector(lane), tail);
     }
+    let head_bytes = if layout.has_head { BLOCK } else { 0 };
     let tail_bytes = layout.tail_blocks * BLOCK;
+    let mut state = inner.map(|word| [word; N]);
     kernel.compress(
         &mut state,
-        &tails
-            .each_ref()
-            .map(|tail| &tail.as_flattened()[..tail_bytes]),
+        &[
+            heads.each_ref().map(|head| &head[..head_bytes]),
+            core::array::from_fn(|lane| layout.body(sector(lane))),
+            tails
+                .each_ref()
+                .map(|tail| &tail.as_flattened()[..tail_bytes]),
+        ],
     );
     if let Some(outer) = outer {
         // The inner digests lie word by word across the lanes: the outer block needs no

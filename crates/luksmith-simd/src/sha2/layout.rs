@@ -60,8 +60,8 @@ impl<const BLOCK: usize> Layout<BLOCK> {
 
     /// Fills the head block of one sector. Only for layouts with `has_head`.
     pub(crate) fn fill_head(&self, prefix: &[u8], data: &[u8], head: &mut [u8; BLOCK]) {
-        head[..self.prefix_bytes].copy_from_slice(prefix);
-        head[self.prefix_bytes..].copy_from_slice(&data[..self.body_start]);
+        copy_short(&mut head[..self.prefix_bytes], prefix);
+        copy_short(&mut head[self.prefix_bytes..], &data[..self.body_start]);
     }
 
     /// The part of `data` that is hashed in place.
@@ -69,7 +69,8 @@ impl<const BLOCK: usize> Layout<BLOCK> {
         &data[self.body_start..self.body_start + self.body_bytes]
     }
 
-    /// Fills the tail of one sector and gives its blocks; `tail` has room for two.
+    /// Fills the tail of one sector and gives its blocks; `tail` has room for two
+    /// and is zero.
     pub(crate) fn fill_tail<'a>(
         &self,
         prefix: &[u8],
@@ -81,12 +82,35 @@ impl<const BLOCK: usize> Layout<BLOCK> {
         let from_prefix = if self.has_head { 0 } else { self.prefix_bytes };
         let rest = &data[self.body_start + self.body_bytes..];
         let end = from_prefix + rest.len();
-        bytes[..from_prefix].copy_from_slice(&prefix[..from_prefix]);
-        bytes[from_prefix..end].copy_from_slice(rest);
+        copy_short(&mut bytes[..from_prefix], &prefix[..from_prefix]);
+        copy_short(&mut bytes[from_prefix..end], rest);
         bytes[end] = 0x80;
         let length_at = bytes.len() - 8;
-        bytes[end + 1..length_at].fill(0);
         bytes[length_at..].copy_from_slice(&self.bits.to_be_bytes());
         blocks
+    }
+}
+
+/// Copies up to two blocks without a call: fixed pieces that overlap in the middle.
+#[inline]
+fn copy_short(to: &mut [u8], from: &[u8]) {
+    debug_assert_eq!(to.len(), from.len());
+    match from.len() {
+        32..=64 => copy_ends::<32>(to, from),
+        16..32 => copy_ends::<16>(to, from),
+        8..16 => copy_ends::<8>(to, from),
+        0 => {}
+        _ => to.copy_from_slice(from),
+    }
+}
+
+/// Copies the first and the last `N` bytes, which is all if there are `N` to `2 * N`.
+#[inline]
+fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
+    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk()) {
+        *to = *from;
+    }
+    if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk()) {
+        *to = *from;
     }
 }

@@ -12,7 +12,6 @@ pub(crate) mod portable;
 mod tagkey;
 
 pub use backend::HashBackend;
-pub(crate) use lanes::Lanes;
 
 pub(crate) use tagkey::{BATCH, Differing, check_length, check_shape};
 pub use tagkey::{TagHash, TagKey};

@@ -67,6 +67,31 @@ macro_rules! lane_kernel {
             w[J] = add(near, far);
         }
 
+        /// Words `J` and following, 16 bytes of every lane, of the block at `at`.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn prepare<const J: usize>(next: &mut Scratch, lanes: &[&[u8]; $lanes], at: usize) {
+            let words = transposed(lanes, at + J / $group * 16);
+            // By index: an iterator here becomes a vector of addresses.
+            store(&mut next.0[J], words[0]);
+            store(&mut next.0[(J + 1) % 16], words[1]);
+            if $group == 4 {
+                store(&mut next.0[(J + 2) % 16], words[2 % $group]);
+                store(&mut next.0[(J + 3) % 16], words[3 % $group]);
+            }
+        }
+
+        /// All words of the block at `at`, of every lane.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn prepare_all(next: &mut Scratch, lanes: &[&[u8]; $lanes], at: usize) {
+            for (rows, group) in next.0.chunks_exact_mut($group).zip(0..) {
+                for (row, word) in rows.iter_mut().zip(transposed(lanes, at + group * 16)) {
+                    store(row, word);
+                }
+            }
+        }
+
         /// One of the last 16 rounds, which leave room to transpose the next block.
         #[inline]
         #[target_feature(enable = $features)]
@@ -79,14 +104,7 @@ macro_rules! lane_kernel {
             at: usize,
         ) {
             if J % $group == 0 {
-                let words = transposed(lanes, at + J / $group * 16);
-                // By index: an iterator here becomes a vector of addresses.
-                store(&mut next.0[J], words[0]);
-                store(&mut next.0[(J + 1) % 16], words[1]);
-                if $group == 4 {
-                    store(&mut next.0[(J + 2) % 16], words[2 % $group]);
-                    store(&mut next.0[(J + 3) % 16], words[3 % $group]);
-                }
+                prepare::<J>(next, lanes, at);
             }
             round::<J>(s, w[J], &k[J]);
         }
@@ -98,44 +116,36 @@ macro_rules! lane_kernel {
             round::<J>(s, w[J], &k[J]);
         }
 
-        /// Compresses whole blocks of every lane into its state. All lanes have the same length.
+        /// Compresses the blocks of every lane into its state, part after part.
         #[target_feature(enable = $features)]
-        fn compress_featured(state: &mut [[$word; $lanes]; 8], lanes: &[&[u8]; $lanes]) {
-            let bytes = lanes[0].len();
-            assert!(bytes.is_multiple_of($block) && lanes.iter().all(|lane| lane.len() == bytes));
-            if bytes == 0 {
+        fn compress_featured(state: &mut [[$word; $lanes]; 8], parts: &[[&[u8]; $lanes]]) {
+            let walk = Walk::<$lanes, $block>::new(parts);
+            let Some(mut here) = walk.first() else {
                 return;
-            }
+            };
             let mut s = state.each_ref().map(|row| load(row));
             let mut next = Scratch([[0; $lanes]; 16]);
-            for (rows, group) in next.0.chunks_exact_mut($group).zip(0..) {
-                for (row, word) in rows.iter_mut().zip(transposed(lanes, group * 16)) {
-                    store(row, word);
-                }
-            }
-            let mut at = 0;
-            while at < bytes {
+            prepare_all(&mut next, walk.lanes(here), here.at());
+            loop {
+                let after = walk.after(here);
                 // After the last block the same one is transposed again, for nothing: cheaper
                 // than a branch in the rounds.
-                let following = if at + $block < bytes { at + $block } else { at };
+                let following = after.unwrap_or(here);
+                let (lanes, at) = (walk.lanes(following), following.at());
                 let before = s;
                 let mut w = next.0.each_ref().map(|row| load(row));
                 let (k, _) = $k.as_chunks::<16>();
                 for k in &k[..$passes] {
                     sixteen!(scheduled(&mut s, &mut w, k));
                 }
-                sixteen!(closing(
-                    &mut s,
-                    &w,
-                    &k[$passes],
-                    &mut next,
-                    lanes,
-                    following
-                ));
+                sixteen!(closing(&mut s, &w, &k[$passes], &mut next, lanes, at));
                 for (now, before) in s.iter_mut().zip(before) {
                     *now = add(*now, before);
                 }
-                at += $block;
+                match after {
+                    Some(after) => here = after,
+                    None => break,
+                }
             }
             for (row, now) in state.iter_mut().zip(s) {
                 store(row, now);
