@@ -355,7 +355,9 @@ fn of_keyslot(error: &luksmith_keyslot::Error) -> ErrorKind {
                 _ => ErrorKind::WrongKey,
             }
         }
-        Error::KeyLength { .. } | Error::DigestMismatch { .. } => ErrorKind::WrongKey,
+        Error::KeyLength { .. } | Error::DigestMismatch { .. } | Error::OtherKey { .. } => {
+            ErrorKind::WrongKey
+        }
         Error::Header { source } => of_header(source),
         Error::Device { source, .. } => of_block(source),
         Error::Cipher { source, .. } => of_crypt(source),
@@ -363,15 +365,22 @@ fn of_keyslot(error: &luksmith_keyslot::Error) -> ErrorKind {
         | Error::NoSuchKeyslot { .. }
         | Error::KeyLengthUnknown { .. }
         | Error::CostRange { .. }
+        | Error::LastKeyslot { .. }
+        | Error::NoRoomToChange { .. }
+        | Error::Luks1Feature
+        | Error::Luks1Kdf { .. }
         | Error::Cancelled => ErrorKind::Caller,
+        Error::Backup { source } => of_block(source),
+        Error::HeaderChanged => ErrorKind::Busy,
         Error::PassphraseRead { .. }
         | Error::OutOfMemory { .. }
         | Error::Random
         | Error::NoClock => ErrorKind::Device,
         Error::NullCipher { .. } | Error::NullCipherPassphrase { .. } => ErrorKind::Policy,
-        Error::UnknownKdf { .. } | Error::KeyslotType { .. } | Error::Hash { .. } => {
-            ErrorKind::Unsupported
-        }
+        Error::UnknownKdf { .. }
+        | Error::KeyslotType { .. }
+        | Error::Hash { .. }
+        | Error::Requirement { .. } => ErrorKind::Unsupported,
         _ => ErrorKind::Malformed,
     }
 }

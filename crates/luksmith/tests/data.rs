@@ -1,0 +1,308 @@
+//! Reading and writing open volumes: whole, in parts, from many threads, damaged.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a slip here fails the test that makes it"
+)]
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+use luksmith::block::{
+    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, MemDevice, SectorNumber,
+    SectorSize,
+};
+use luksmith::integrity::{Devices, Layout};
+use luksmith::{
+    CandidateKey, Error, ErrorKind, ExportOptions, OnError, OpenOptions, SparseFile, Stream,
+    Threads, Unlock, Volume, open,
+};
+use luksmith_testkit::{Prng, TestImage, test_images};
+
+fn image(name: &str) -> TestImage {
+    let images = test_images();
+    images
+        .into_iter()
+        .find(|image| image.name == name)
+        .unwrap_or_else(|| panic!("no image {name}"))
+}
+
+fn opened(image: &TestImage, device: impl BlockDevice + 'static) -> Volume {
+    let key = CandidateKey::new(&image.volume_key).expect("a key");
+    open(device, Unlock::VolumeKey(&key), &OpenOptions::new()).expect("the volume opens")
+}
+
+/// Flips a bit of the ciphertext of each of these blocks of 4096 bytes.
+fn damage(image: &TestImage, volume: &Volume, blocks: &[u64]) -> MemDevice {
+    let mut bytes = image.file("image");
+    let start = volume.data_offset().sector().expect("a sector");
+    let devices = Devices::interleaved(image.device("image"));
+    let superblock = devices.read_superblock(start).expect("a superblock");
+    let layout = Layout::of(&superblock, devices.sizes(), start, 128).expect("a layout");
+    for block in blocks {
+        let position = layout
+            .locate(SectorNumber::new(block * 8))
+            .expect("a block");
+        bytes[usize::try_from(position.data.get()).expect("a position") + 77] ^= 1;
+    }
+    MemDevice::from_bytes(&bytes, SectorSize::S512)
+}
+
+#[test]
+fn exactly_the_damaged_blocks_are_found() {
+    let image = image("luks2-hmac-sha256");
+    let clean = opened(&image, image.device("image"));
+    let blocks = clean.size().get() / 4096;
+    let volume = opened(&image, damage(&image, &clean, &[3, 4, blocks - 1]));
+    let mut all = vec![0; usize::try_from(volume.size().get()).unwrap()];
+    assert_eq!(
+        volume.read_at(ByteOffset::ZERO, &mut all),
+        Err(BlockError::TagMismatch {
+            first: SectorNumber::new(24),
+            count: 24
+        })
+    );
+    let stats = volume.stats();
+    assert_eq!((stats.tampered_requests, stats.tampered_sectors), (1, 24));
+    assert_eq!((stats.reads, stats.failures), (0, 0));
+    for threads in [Threads::ONE, Threads::default()] {
+        let control = Control::new();
+        let report = volume.verify(threads, &control).unwrap();
+        assert_eq!(
+            report.tampered.ranges(),
+            [
+                (SectorNumber::new(24), 16),
+                (SectorNumber::new((blocks - 1) * 8), 8)
+            ]
+        );
+        assert_eq!(report.tampered.sectors(), 24);
+        assert!(report.unreadable.is_empty());
+        assert!(!report.is_clean());
+        assert_eq!(control.progress().done, volume.size().get());
+    }
+    let mut one = [0; 4096];
+    volume.read_at(ByteOffset::new(2 * 4096), &mut one).unwrap();
+    volume.read_at(ByteOffset::new(5 * 4096), &mut one).unwrap();
+}
+
+#[test]
+fn an_export_stops_at_damage_or_puts_zeros_there_and_says_so() {
+    let image = image("luks2-hmac-sha256");
+    let clean = opened(&image, image.device("image"));
+    let volume = opened(&image, damage(&image, &clean, &[3]));
+    let export = |options: &ExportOptions, volume: &Volume| {
+        let mut out = Vec::new();
+        let report = volume.export(&mut Stream(&mut out), options, &Control::new());
+        report.map(|report| (report, out))
+    };
+    let stopped = export(&ExportOptions::new(), &volume).unwrap_err();
+    assert_eq!(stopped.kind(), ErrorKind::Tampered);
+    let zeroing = ExportOptions::new().on_error(OnError::Zero);
+    let (report, out) = export(&zeroing, &volume).unwrap();
+    let (_, mut expected) = export(&ExportOptions::new(), &clean).unwrap();
+    expected[3 * 4096..4 * 4096].fill(0);
+    assert!(out == expected, "all but the damaged block");
+    assert_eq!(report.tampered.ranges(), [(SectorNumber::new(24), 8)]);
+    assert!(report.unreadable.is_empty());
+    // A part that the damage is not in.
+    let part = ExportOptions::new()
+        .start(ByteOffset::new(4 * 4096))
+        .len(ByteLen::new(8192));
+    let (report, out) = export(&part, &volume).unwrap();
+    assert_eq!(report.bytes, 8192);
+    assert!(out == expected[4 * 4096..6 * 4096]);
+    let past = ExportOptions::new().start(ByteOffset::new(volume.size().get() + 4096));
+    assert_eq!(
+        export(&past, &volume).unwrap_err().kind(),
+        ErrorKind::Caller
+    );
+}
+
+#[test]
+fn a_sparse_export_leaves_holes_and_forgets_what_the_file_held() {
+    let image = image("luks2-hmac-sha256");
+    let volume = opened(&image, image.device("image"));
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&vec![0xff; 3 << 20]).unwrap();
+    let mut sink = SparseFile::new(file.try_clone().unwrap()).unwrap();
+    let report = volume
+        .export(&mut sink, &ExportOptions::new(), &Control::new())
+        .unwrap();
+    assert!(report.zero_bytes > 0);
+    let mut whole = Vec::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_end(&mut whole).unwrap();
+    let mut expected = Vec::new();
+    volume
+        .export(
+            &mut Stream(&mut expected),
+            &ExportOptions::new(),
+            &Control::new(),
+        )
+        .unwrap();
+    assert!(whole == expected, "the same bytes with holes and without");
+}
+
+#[test]
+fn an_import_of_any_length_is_there_after_reopening() {
+    for name in ["luks2-hmac-sha256", "luks2-gcm-random", "luks1-default"] {
+        let image = image(name);
+        let device = Arc::new(image.device("image"));
+        let volume = opened(&image, device.clone());
+        let size = usize::try_from(volume.size().get()).unwrap();
+        let mut expected = vec![0; size];
+        volume.read_at(ByteOffset::ZERO, &mut expected).unwrap();
+        let data: Vec<u8> = (0..251).cycle().take(size - 5000).collect();
+        expected[4097..4097 + data.len()].copy_from_slice(&data);
+        let at = ByteOffset::new(4097);
+        let count = volume.import(&mut data.as_slice(), at, &Control::new());
+        assert_eq!(count.unwrap(), data.len() as u64, "{name}");
+        let too_long = volume.import(&mut vec![0; size].as_slice(), at, &Control::new());
+        assert_eq!(too_long.unwrap_err().kind(), ErrorKind::Caller, "{name}");
+        volume.close().unwrap();
+        let volume = opened(&image, device);
+        let mut back = vec![0; size];
+        volume.read_at(ByteOffset::ZERO, &mut back).unwrap();
+        assert!(back == expected, "{name}");
+    }
+}
+
+#[test]
+fn many_threads_write_and_read_their_own_parts_at_once() {
+    for name in ["luks2-hmac-sha256", "luks2-sector4096"] {
+        let image = image(name);
+        let device = Arc::new(image.device("image"));
+        let volume = opened(&image, device.clone());
+        let blocks = volume.size().get() / 4096;
+        let share = blocks / 4;
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let volume = &volume;
+                scope.spawn(move || {
+                    let mut prng = Prng::new(thread);
+                    let start = thread * share;
+                    for round in 0..20 {
+                        let block = start + prng.below(share);
+                        let mut data = vec![0; 4096];
+                        prng.fill(&mut data);
+                        let at = ByteOffset::new(block * 4096);
+                        volume.write_at(at, &data).expect("a write");
+                        let mut back = vec![0; 4096];
+                        volume.read_at(at, &mut back).expect("a read");
+                        assert!(back == data, "thread {thread}, round {round}");
+                        if round % 7 == 0 {
+                            volume.flush().expect("a flush");
+                        }
+                    }
+                });
+            }
+        });
+        let stats = volume.stats();
+        assert_eq!((stats.writes, stats.written_bytes), (80, 80 * 4096));
+        assert_eq!((stats.reads, stats.flushes), (80, 12));
+        let mut before = vec![0; usize::try_from(volume.size().get()).unwrap()];
+        volume.read_at(ByteOffset::ZERO, &mut before).unwrap();
+        volume.close().unwrap();
+        let volume = opened(&image, device);
+        let mut after = vec![0; before.len()];
+        volume.read_at(ByteOffset::ZERO, &mut after).unwrap();
+        assert!(before == after, "{name}");
+    }
+}
+
+#[test]
+fn threads_that_write_parts_of_one_sector_lose_nothing() {
+    let image = image("luks2-hmac-sha256");
+    let volume = opened(&image, image.device("image"));
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let bytes = volume.bytes();
+            scope.spawn(move || {
+                for round in 0..16 {
+                    let at = u64::from(thread) * 16 + round;
+                    bytes
+                        .write_at(ByteOffset::new(at), &[thread + 1])
+                        .expect("a byte");
+                }
+            });
+        }
+    });
+    let mut back = [0; 64];
+    volume.bytes().read_at(ByteOffset::ZERO, &mut back).unwrap();
+    let expected: Vec<u8> = (0..64).map(|at| at / 16 + 1).collect();
+    assert_eq!(back[..], expected);
+}
+
+#[test]
+fn discards_are_refused_unless_allowed_and_with_tags_always() {
+    let plain = image("luks2-default");
+    let key = CandidateKey::new(&plain.volume_key).unwrap();
+    let discard = |volume: &Volume| {
+        assert_eq!(
+            volume.capabilities().discard,
+            volume.discard(ByteOffset::ZERO, ByteLen::new(4096)).is_ok()
+        );
+        volume.capabilities().discard
+    };
+    assert!(!discard(&opened(&plain, plain.device("image"))));
+    let allowed = OpenOptions::new().allow_discards();
+    let volume = open(plain.device("image"), Unlock::VolumeKey(&key), &allowed).unwrap();
+    assert_eq!(
+        discard(&volume),
+        plain.device("image").capabilities().discard
+    );
+    let tagged = image("luks2-hmac-sha256");
+    let key = CandidateKey::new(&tagged.volume_key).unwrap();
+    let volume = open(tagged.device("image"), Unlock::VolumeKey(&key), &allowed).unwrap();
+    assert!(!discard(&volume));
+}
+
+#[test]
+fn a_volume_without_tags_cannot_be_verified() {
+    let image = image("luks2-default");
+    let volume = opened(&image, image.device("image"));
+    let error = volume.verify(Threads::ONE, &Control::new()).unwrap_err();
+    assert!(matches!(error, Error::NothingToVerify), "{error}");
+}
+
+#[test]
+fn cancelling_stops_an_export_and_a_verification() {
+    let image = image("luks2-hmac-sha256");
+    let volume = opened(&image, image.device("image"));
+    let control = Control::new();
+    control.cancel();
+    let error = volume
+        .export(&mut Stream(Vec::new()), &ExportOptions::new(), &control)
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        Error::Device {
+            source: BlockError::Cancelled
+        }
+    ));
+    let error = volume.verify(Threads::default(), &control).unwrap_err();
+    assert!(matches!(
+        error,
+        Error::Device {
+            source: BlockError::Cancelled
+        }
+    ));
+}
+
+#[test]
+fn debug_output_of_a_volume_and_its_tables_holds_no_key() {
+    let image = image("luks2-hmac-sha256");
+    let key = CandidateKey::new(&image.volume_key).unwrap();
+    let options = OpenOptions::new().keep_volume_key();
+    let volume = open(image.device("image"), Unlock::VolumeKey(&key), &options).unwrap();
+    let shown = format!("{volume:?}");
+    assert!(shown.contains("VolumeKey(96 bytes)"), "{shown}");
+    let held = volume.volume_key().expect("the key was to be kept");
+    let tables = volume.dm_tables("name", "/dev/x", luksmith::DmKey::Hex(held));
+    let hex: String = image
+        .volume_key
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    assert!(tables[1].line().contains(&hex));
+    assert_eq!(format!("{:?}", tables[1]), "DmTable(name, crypt)");
+}

@@ -1,0 +1,118 @@
+//! Every error message, rendered, is kept in `messages.txt`, with its kind.
+
+use luksmith::block::ByteLen;
+use luksmith::header::{Quoted, luks2::Requirement};
+use luksmith::{Error, Violation};
+
+/// One value per variant, in the order of the source.
+fn every_error() -> Vec<Error> {
+    vec![
+        Error::Header {
+            source: luksmith::header::Error::NotLuks,
+        },
+        Error::Keyslot {
+            source: luksmith::keyslot::Error::NoSuchKeyslot { keyslot: 7 },
+        },
+        Error::Cipher {
+            segment: 0,
+            source: luksmith::crypt::Error::NullCipher {
+                spec: "cipher_null-ecb".into(),
+            },
+        },
+        Error::Integrity {
+            source: luksmith::integrity::Error::NotFormatted,
+        },
+        Error::Device {
+            source: luksmith::block::Error::Busy,
+        },
+        Error::Policy {
+            violation: Violation {
+                field: "segments.0.encryption".into(),
+                found: "cipher_null-ecb".into(),
+                expected: "aes-xts-plain64".into(),
+            },
+        },
+        Error::Requirement {
+            requirement: Requirement::InlineHwTags,
+        },
+        Error::SegmentCount { count: 3 },
+        Error::SegmentType {
+            segment: 0,
+            found: Quoted::new("linear"),
+        },
+        Error::SegmentFlag {
+            segment: 0,
+            flag: Quoted::new("in-reencryption"),
+        },
+        Error::IvTweak {
+            segment: 0,
+            found: 8,
+        },
+        Error::SegmentSectorSize {
+            segment: 0,
+            found: 8192,
+        },
+        Error::SegmentOffset {
+            segment: 0,
+            found: 100,
+        },
+        Error::IntegrityJournal {
+            segment: 0,
+            field: "journal_encryption",
+            found: Quoted::new("ctr(aes)"),
+        },
+        Error::DeviceTooSmall {
+            segment: 0,
+            offset: 16_777_216,
+            needed: 512,
+            size: ByteLen::new(1_048_576),
+        },
+        Error::SegmentSize {
+            segment: 0,
+            segment_bytes: 4096,
+            provided_bytes: 8192,
+        },
+        Error::IntegrityRequired,
+        Error::NothingToVerify,
+        Error::Stream {
+            what: "writing the plaintext",
+            source: std::io::Error::new(std::io::ErrorKind::StorageFull, "no space left"),
+        },
+    ]
+}
+
+/// Variant names as the source declares them, so that one forgotten above shows.
+fn declared() -> Vec<String> {
+    let source = include_str!("../src/error.rs");
+    let body = source
+        .split_once("pub enum Error {")
+        .expect("error.rs declares Error")
+        .1;
+    let body = body.split_once("\n}\n").expect("an end").0;
+    body.lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()))
+        .filter_map(|line| line.split([' ', '(', ',']).next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The name of a variant, as `Debug` starts with it.
+fn name(error: &Error) -> String {
+    let shown = format!("{error:?}");
+    let end = shown.find(|c: char| !c.is_alphanumeric());
+    shown.split_at(end.unwrap_or(shown.len())).0.to_owned()
+}
+
+#[test]
+fn every_variant_has_its_message_in_the_list() {
+    let errors = every_error();
+    let names: Vec<_> = errors.iter().map(name).collect();
+    assert_eq!(names, declared());
+    let rendered: String = errors
+        .iter()
+        .zip(&names)
+        .map(|(error, name)| format!("{name} ({}): {error}\n", error.kind()))
+        .collect();
+    assert_eq!(rendered, include_str!("messages.txt"));
+}
