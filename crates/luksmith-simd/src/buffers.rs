@@ -2,6 +2,9 @@
 
 use core::marker::PhantomData;
 
+#[cfg(feature = "gcm")]
+use aes::cipher::inout::InOutBuf;
+
 use crate::Error;
 
 /// A source and a destination of the same length, which may be the same memory.
@@ -73,6 +76,46 @@ impl<'a> Buffers<'a> {
         }
         self.len = left;
         Some(chunk)
+    }
+}
+
+#[cfg(feature = "gcm")]
+impl<'a> Buffers<'a> {
+    /// Takes the next `count` bytes, or all that are left if they are fewer.
+    pub(crate) fn take(&mut self, count: usize) -> Self {
+        let count = count.min(self.len);
+        let taken = Self {
+            src: self.src,
+            dst: self.dst,
+            len: count,
+            life: PhantomData,
+        };
+        #[expect(
+            unsafe_code,
+            reason = "the pair is kept as pointers, since the halves may be one"
+        )]
+        // SAFETY: `count` is at most the `len` bytes that both pointers may touch, so both stay
+        // inside their allocation or one past its end.
+        unsafe {
+            self.src = self.src.add(count);
+            self.dst = self.dst.add(count);
+        }
+        self.len -= count;
+        taken
+    }
+
+    /// The same pair as the type that the `cipher` crates take.
+    pub(crate) fn into_inout(self) -> InOutBuf<'a, 'a, u8> {
+        #[expect(
+            unsafe_code,
+            reason = "the pair is kept as pointers, since the halves may be one"
+        )]
+        // SAFETY: `in_place` and `between` borrowed `len` readable and `len` writable bytes for
+        // 'a, and the two are one slice or come from a shared and a mutable borrow, which cannot
+        // overlap. `self` is consumed, so nothing else uses the pointers.
+        unsafe {
+            InOutBuf::from_raw(self.src, self.dst, self.len)
+        }
     }
 }
 

@@ -17,6 +17,7 @@
 //! ```
 //!
 //! # Features
+//! * `gcm` (default): AES-GCM over runs of sectors.
 //! * `std` (default): run-time detection on targets other than x86-64. Without it the crate needs
 //!   `alloc` alone.
 //!
@@ -33,6 +34,8 @@ mod buffers;
 mod crc32c;
 mod error;
 mod fused;
+#[cfg(feature = "gcm")]
+mod gcm;
 mod pbkdf2;
 mod sha2;
 mod xts;
@@ -44,6 +47,8 @@ pub use backend::Backend;
 pub use crc32c::{crc32c, crc32c_append, crc32c_tags};
 pub use error::Error;
 pub use fused::{open, open_in_place, seal, seal_in_place};
+#[cfg(feature = "gcm")]
+pub use gcm::{GcmKey, GcmRun};
 pub use pbkdf2::{
     Pbkdf2Progress, pbkdf2_sha256, pbkdf2_sha256_with, pbkdf2_sha512, pbkdf2_sha512_with,
 };

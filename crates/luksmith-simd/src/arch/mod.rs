@@ -57,6 +57,22 @@ pub(crate) use no_aes::{NoXts as VectorXts, has_aes};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 pub(crate) use x86_64::{has_aes, xts::X86Xts as VectorXts};
 
+#[cfg(all(
+    feature = "gcm",
+    not(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))
+))]
+mod no_gcm;
+#[cfg(all(
+    feature = "gcm",
+    not(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))
+))]
+pub(crate) use no_gcm::VectorGcm;
+#[cfg(all(
+    feature = "gcm",
+    all(target_arch = "x86_64", target_feature = "sse2", not(miri))
+))]
+pub(crate) use x86_64::gcm::VectorGcm;
+
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
 mod portable;
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]

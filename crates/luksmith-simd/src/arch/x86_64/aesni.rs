@@ -288,3 +288,28 @@ fn advance(tweaks: [__m128i; WIDE], constant: __m128i) -> [__m128i; WIDE] {
     }
     next
 }
+
+/// Encrypts one block, for values that are made once per key.
+#[cfg(feature = "gcm")]
+pub(crate) fn encrypt_block<const N: usize>(
+    _cpu: AesNi,
+    keys: &RoundKeys<N>,
+    mut block: [u8; 16],
+) -> [u8; 16] {
+    #[expect(unsafe_code, reason = "call of a function with a target feature")]
+    // SAFETY: an `AesNi` exists only if `AesNi::detect` saw aes on this machine.
+    unsafe {
+        encrypt_block_aes(keys, &mut block);
+    }
+    block
+}
+
+#[cfg(feature = "gcm")]
+#[target_feature(enable = "aes")]
+fn encrypt_block_aes<const N: usize>(keys: &RoundKeys<N>, block: &mut [u8; 16]) {
+    let mut state = _mm_xor_si128(load128(block), load128(&keys.0[0]));
+    for key in &keys.0[1..N - 1] {
+        state = _mm_aesenc_si128(state, load128(key));
+    }
+    store128(block, _mm_aesenclast_si128(state, load128(&keys.0[N - 1])));
+}

@@ -4,6 +4,8 @@ pub(crate) mod aesni;
 pub(crate) mod argon2;
 pub(crate) mod cpu;
 pub(crate) mod crc32c;
+#[cfg(feature = "gcm")]
+pub(crate) mod gcm;
 mod lanes;
 mod pbkdf2_shani;
 pub(crate) mod schedule;
@@ -16,6 +18,8 @@ mod sha512_avx2;
 mod sha512_avx512;
 pub(crate) mod vaes256;
 pub(crate) mod vaes512;
+#[cfg(feature = "gcm")]
+mod vaes512_gcm;
 pub(crate) mod xts;
 
 use crate::Backend;

@@ -28,6 +28,7 @@ impl Vaes512 {
             .and(Features::VAES)
             .and(Features::VPCLMULQDQ)
             .and(Features::AES)
+            .and(Features::PCLMULQDQ)
             .and(Features::SSSE3);
         features().has(wanted).then_some(Self(()))
     }
@@ -304,20 +305,20 @@ const fn halves(iv: u128) -> (i64, i64) {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn spread(key: &[u8; 16]) -> __m512i {
+pub(crate) fn spread(key: &[u8; 16]) -> __m512i {
     _mm512_broadcast_i32x4(load128(key))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn xor3(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+pub(crate) fn xor3(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
     _mm512_ternarylogic_epi64::<0x96>(a, b, c)
 }
 
 #[expect(unsafe_code, reason = "a load through a pointer")]
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load(bytes: &[u8; 64]) -> __m512i {
+pub(crate) fn load(bytes: &[u8; 64]) -> __m512i {
     // SAFETY: the array type says that 64 bytes are readable; the load needs no alignment.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
@@ -325,7 +326,7 @@ fn load(bytes: &[u8; 64]) -> __m512i {
 #[expect(unsafe_code, reason = "a store through a pointer")]
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store(bytes: &mut [u8; 64], value: __m512i) {
+pub(crate) fn store(bytes: &mut [u8; 64], value: __m512i) {
     // SAFETY: the array type says that 64 bytes are writable; the store needs no alignment.
     unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), value) }
 }

@@ -1,0 +1,336 @@
+//! AES-GCM with VAES and carry-less products on 512-bit vectors.
+//!
+//! GHASH is computed as POLYVAL (RFC 8452, appendix A): blocks are read byte-reversed, the hash key
+//! is multiplied by x, and a product carries a factor x^-128 that the reduction makes for free.
+//!
+//! The sum over all blocks of a sector is kept unreduced, each block times its own power of the
+//! hash key, so that a sector has one reduction and no chain through its blocks.
+
+use alloc::boxed::Box;
+use core::arch::x86_64::{
+    __m128i, __m512i, _mm_clmulepi64_si128, _mm_set_epi64x, _mm_shuffle_epi8, _mm_shuffle_epi32,
+    _mm_slli_si128, _mm_srli_si128, _mm_xor_si128, _mm256_castsi256_si128,
+    _mm256_extracti128_si256, _mm256_xor_si256, _mm512_aesenc_epi128, _mm512_aesenclast_epi128,
+    _mm512_castsi512_si256, _mm512_clmulepi64_epi128, _mm512_extracti64x4_epi64, _mm512_set_epi64,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_xor_si512,
+};
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::aesni::{self, AesNi};
+use super::schedule::{load128, store128};
+use super::vaes512::{Vaes512, load, spread, store, xor3};
+use crate::arch::round_keys::RoundKeys;
+use crate::buffers::Buffers;
+use crate::gcm::{GcmRun, NONCE_BYTES, TAG_BYTES};
+
+/// Vectors in one step.
+const WIDE: usize = 4;
+/// Bytes in one step.
+pub(crate) const STEP: usize = WIDE * 64;
+/// Steps in the largest sector.
+pub(crate) const MAX_STEPS: usize = 16;
+/// Blocks of associated data per sector: what fits into one vector beside the block of lengths.
+pub(crate) const MAX_AD_BLOCKS: usize = 3;
+/// Powers of the hash key: for every block of the largest sector, its associated data and the
+/// block of lengths.
+const POWERS: usize = MAX_STEPS * STEP / 16 + MAX_AD_BLOCKS + 1;
+/// Sectors whose first counter blocks, which mask the tags, are encrypted together.
+const GROUP: usize = 4;
+
+/// Everything that is made once from a key.
+#[derive(Zeroize, ZeroizeOnDrop)]
+#[repr(C, align(64))]
+pub(crate) struct GcmSchedule<const N: usize> {
+    pub(crate) keys: RoundKeys<N>,
+    /// Counter blocks with an empty nonce, xor the first round key: block `i` counts 2 + i.
+    counters: [[[u8; 16]; 4]; MAX_STEPS * WIDE],
+    /// Powers of the hash key, the highest first, the first power last.
+    powers: [[u8; 16]; POWERS],
+}
+
+impl<const N: usize> GcmSchedule<N> {
+    /// Memory to expand into.
+    pub(crate) fn zeroed() -> Box<Self> {
+        Box::new(Self {
+            keys: RoundKeys::zeroed(),
+            counters: [[[0; 16]; 4]; MAX_STEPS * WIDE],
+            powers: [[0; 16]; POWERS],
+        })
+    }
+
+    /// Fills in what follows from the round keys.
+    pub(crate) fn derive(&mut self, cpu: AesNi) {
+        for (at, block) in (2_u32..).zip(self.counters.as_flattened_mut()) {
+            *block = self.keys.0[0];
+            for (byte, counter) in block[NONCE_BYTES..].iter_mut().zip(at.to_be_bytes()) {
+                *byte ^= counter;
+            }
+        }
+        let mut hash_key = aesni::encrypt_block(cpu, &self.keys, [0; 16]);
+        let key = times_x(u128::from_be_bytes(hash_key));
+        hash_key.zeroize();
+        #[expect(unsafe_code, reason = "call of a function with target features")]
+        // SAFETY: an `AesNi` exists only if `AesNi::detect` saw pclmulqdq on this machine, and
+        // sse2 is part of every x86-64 CPU.
+        unsafe {
+            fill_powers(&mut self.powers, key.to_le_bytes());
+        }
+    }
+}
+
+/// Times x in POLYVAL's field, x^128 + x^127 + x^126 + x^121 + 1, in constant time.
+const fn times_x(value: u128) -> u128 {
+    (value << 1) ^ ((value >> 127) * ((0xc2 << 120) | 1))
+}
+
+/// Fills in the powers of `key` from the last place on.
+#[target_feature(enable = "pclmulqdq")]
+fn fill_powers(powers: &mut [[u8; 16]; POWERS], key: [u8; 16]) {
+    let key = load128(&key);
+    let mut power = key;
+    for to in powers.iter_mut().rev() {
+        store128(to, power);
+        power = multiply(power, key);
+    }
+}
+
+/// A product in POLYVAL's field.
+#[inline]
+#[target_feature(enable = "pclmulqdq")]
+fn multiply(a: __m128i, b: __m128i) -> __m128i {
+    let low = _mm_clmulepi64_si128::<0x00>(a, b);
+    let high = _mm_clmulepi64_si128::<0x11>(a, b);
+    let middle = _mm_xor_si128(
+        _mm_clmulepi64_si128::<0x01>(a, b),
+        _mm_clmulepi64_si128::<0x10>(a, b),
+    );
+    reduce(low, middle, high)
+}
+
+/// Brings a product of 256 bits, low + middle * x^64 + high * x^128, back to 128 bits, times
+/// x^-128: twice the lowest 64 bits are cancelled by a multiple of the field's polynomial, whose
+/// part between x^64 and x^128 is the constant.
+#[inline]
+#[target_feature(enable = "pclmulqdq")]
+fn reduce(low: __m128i, middle: __m128i, high: __m128i) -> __m128i {
+    let poly = _mm_set_epi64x(0, 0xc2_u64.cast_signed() << 56);
+    let mut low = _mm_xor_si128(low, _mm_slli_si128::<8>(middle));
+    let high = _mm_xor_si128(high, _mm_srli_si128::<8>(middle));
+    for _ in 0..2 {
+        let cancelled = _mm_clmulepi64_si128::<0x00>(low, poly);
+        low = _mm_xor_si128(_mm_shuffle_epi32::<0b01_00_11_10>(low), cancelled);
+    }
+    _mm_xor_si128(high, low)
+}
+
+/// Encrypts or decrypts as many sectors as there are `tags`, the first of which is number `first`
+/// of `run`, and writes the tag of each.
+///
+/// The shape is one that [`super::gcm::VectorGcm::takes`].
+pub(crate) fn crypt<const N: usize, const DECRYPT: bool>(
+    _cpu: Vaes512,
+    keys: &GcmSchedule<N>,
+    run: GcmRun<'_>,
+    first: usize,
+    buffers: Buffers<'_>,
+    tags: &mut [[u8; TAG_BYTES]],
+) {
+    #[expect(unsafe_code, reason = "call of a function with target features")]
+    // SAFETY: a `Vaes512` exists only if `Vaes512::detect` saw avx512f, avx512bw, vaes, vpclmulqdq
+    // and pclmulqdq on this machine, which are all that `sectors` enables.
+    unsafe {
+        sectors::<N, DECRYPT>(keys, run, first, buffers, tags);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq")]
+fn sectors<const N: usize, const DECRYPT: bool>(
+    keys: &GcmSchedule<N>,
+    run: GcmRun<'_>,
+    mut first: usize,
+    mut buffers: Buffers<'_>,
+    tags: &mut [[u8; TAG_BYTES]],
+) {
+    let steps = run.sector_bytes / STEP;
+    let ad_blocks = run.ad_bytes.div_ceil(16);
+    // Block i of n has power n + 1 - i, since the block of lengths comes after it.
+    let from = POWERS - 1 - steps * STEP / 16;
+    let (powers, _) = keys.powers[from..POWERS - 1]
+        .as_flattened()
+        .as_chunks::<64>();
+    let mut edge_powers = [[0; 16]; 4];
+    edge_powers[..ad_blocks].copy_from_slice(&keys.powers[from - ad_blocks..from]);
+    edge_powers[3] = keys.powers[POWERS - 1];
+    let edge_powers = load_blocks(&edge_powers);
+    let mut round_keys = [_mm512_setzero_si512(); N];
+    for (to, key) in round_keys.iter_mut().zip(&keys.keys.0) {
+        *to = spread(key);
+    }
+    for tags in tags.chunks_mut(GROUP) {
+        mask_tags(&round_keys, run, first, tags);
+        for tag in tags {
+            let Some((nonce, ad)) = run.sector(first) else {
+                return;
+            };
+            first += 1;
+            let mut sum = Sum::start(edge_block(ad, run.sector_bytes), edge_powers);
+            let nonce = spread(&counter_block(nonce, 0));
+            for step in 0..steps {
+                let Some(mut chunk) = buffers.next::<STEP>() else {
+                    return;
+                };
+                let at = step * WIDE..(step + 1) * WIDE;
+                let (counters, powers) = (&keys.counters[at.clone()], &powers[at]);
+                let mut state = [_mm512_setzero_si512(); WIDE];
+                for (one, counter) in state.iter_mut().zip(counters) {
+                    *one = _mm512_xor_si512(nonce, load_blocks(counter));
+                }
+                if DECRYPT {
+                    for (blocks, power) in chunk.src().as_chunks().0.iter().zip(powers) {
+                        sum.add(load(blocks), load(power));
+                    }
+                }
+                for key in &round_keys[1..N - 1] {
+                    for one in &mut state {
+                        *one = _mm512_aesenc_epi128(*one, *key);
+                    }
+                }
+                for (one, blocks) in state.iter_mut().zip(chunk.src().as_chunks().0) {
+                    let last = _mm512_xor_si512(load(blocks), round_keys[N - 1]);
+                    *one = _mm512_aesenclast_epi128(*one, last);
+                }
+                for (to, one) in chunk.dst().as_chunks_mut().0.iter_mut().zip(state) {
+                    store(to, one);
+                }
+                if !DECRYPT {
+                    for (one, power) in state.iter().zip(powers) {
+                        sum.add(*one, load(power));
+                    }
+                }
+            }
+            let mask = load128(tag);
+            store128(tag, _mm_xor_si128(mask, sum.finish()));
+        }
+    }
+}
+
+/// Writes the encrypted first counter block of each sector, which masks its tag, to `tags`.
+#[inline]
+#[target_feature(enable = "avx512f,vaes")]
+fn mask_tags<const N: usize>(
+    round_keys: &[__m512i; N],
+    run: GcmRun<'_>,
+    first: usize,
+    tags: &mut [[u8; TAG_BYTES]],
+) {
+    let mut blocks = [[0; 16]; GROUP];
+    for (block, nonce) in blocks.iter_mut().zip(run.nonces.iter().skip(first)) {
+        *block = counter_block(nonce, 1);
+    }
+    let mut state = _mm512_xor_si512(load_blocks(&blocks), round_keys[0]);
+    for key in &round_keys[1..N - 1] {
+        state = _mm512_aesenc_epi128(state, *key);
+    }
+    state = _mm512_aesenclast_epi128(state, round_keys[N - 1]);
+    let mut masks = [0; 64];
+    store(&mut masks, state);
+    for (tag, mask) in tags.iter_mut().zip(masks.as_chunks().0) {
+        *tag = *mask;
+    }
+}
+
+#[inline]
+fn counter_block(nonce: &[u8; NONCE_BYTES], counter: u8) -> [u8; 16] {
+    let mut block = [0; 16];
+    block[..NONCE_BYTES].copy_from_slice(nonce);
+    block[15] = counter;
+    block
+}
+
+/// The associated data in up to three blocks, and in the fourth the lengths of both parts in bits.
+#[inline]
+fn edge_block(ad: &[u8], sector_bytes: usize) -> [[u8; 16]; 4] {
+    let mut edge = [[0; 16]; 4];
+    edge.as_flattened_mut()[..ad.len()].copy_from_slice(ad);
+    edge[3][..8].copy_from_slice(&(ad.len() as u64 * 8).to_be_bytes());
+    edge[3][8..].copy_from_slice(&(sector_bytes as u64 * 8).to_be_bytes());
+    edge
+}
+
+/// The sum of blocks times powers, unreduced, lane by lane.
+struct Sum {
+    low: __m512i,
+    middle: __m512i,
+    high: __m512i,
+}
+
+impl Sum {
+    /// Starts with the blocks before and after the data.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
+    fn start(edge: [[u8; 16]; 4], powers: __m512i) -> Self {
+        let zero = _mm512_setzero_si512();
+        let mut sum = Self {
+            low: zero,
+            middle: zero,
+            high: zero,
+        };
+        sum.add(load_blocks(&edge), powers);
+        sum
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
+    fn add(&mut self, blocks: __m512i, powers: __m512i) {
+        let reversed = _mm512_set_epi64(
+            0x0001_0203_0405_0607,
+            0x0809_0a0b_0c0d_0e0f,
+            0x0001_0203_0405_0607,
+            0x0809_0a0b_0c0d_0e0f,
+            0x0001_0203_0405_0607,
+            0x0809_0a0b_0c0d_0e0f,
+            0x0001_0203_0405_0607,
+            0x0809_0a0b_0c0d_0e0f,
+        );
+        let blocks = _mm512_shuffle_epi8(blocks, reversed);
+        self.low = _mm512_xor_si512(self.low, _mm512_clmulepi64_epi128::<0x00>(blocks, powers));
+        self.high = _mm512_xor_si512(self.high, _mm512_clmulepi64_epi128::<0x11>(blocks, powers));
+        self.middle = xor3(
+            self.middle,
+            _mm512_clmulepi64_epi128::<0x01>(blocks, powers),
+            _mm512_clmulepi64_epi128::<0x10>(blocks, powers),
+        );
+    }
+
+    /// Adds the lanes up and reduces: the hash of the sector, in the byte order of a tag.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq,pclmulqdq")]
+    fn finish(self) -> __m128i {
+        let hash = reduce(lanes(self.low), lanes(self.middle), lanes(self.high));
+        let order = _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f);
+        _mm_shuffle_epi8(hash, order)
+    }
+}
+
+/// The xor of the four lanes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn lanes(value: __m512i) -> __m128i {
+    let halves = _mm256_xor_si256(
+        _mm512_castsi512_si256(value),
+        _mm512_extracti64x4_epi64::<1>(value),
+    );
+    _mm_xor_si128(
+        _mm256_castsi256_si128(halves),
+        _mm256_extracti128_si256::<1>(halves),
+    )
+}
+
+/// Four blocks as one vector.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_blocks(blocks: &[[u8; 16]; 4]) -> __m512i {
+    let (vectors, _) = blocks.as_flattened().as_chunks();
+    load(&vectors[0])
+}

@@ -1,0 +1,7 @@
+//! AES-GCM over runs of sectors: every sector is a message with a nonce and a tag of its own.
+
+mod key;
+mod portable;
+
+pub use key::{GcmKey, GcmRun};
+pub(crate) use key::{NONCE_BYTES, TAG_BYTES};
