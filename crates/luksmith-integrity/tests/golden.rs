@@ -1,18 +1,15 @@
 //! Devices that integritysetup and the kernel made, read and replayed.
 
-mod support;
-
 use std::sync::Arc;
 
-use luksmith_block::{BlockDevice, ByteOffset, Error as DeviceError, MemDevice, SectorSize};
-use luksmith_integrity::{Devices, HashedDevice, Mode, OpenOptions};
-use support::Golden;
+use luksmith_block::{BlockDevice, ByteOffset, Error as DeviceError, MemDevice};
+use luksmith_hash::{Hash, HashName};
+use luksmith_integrity::{
+    Devices, DigestName, HashedDevice, JournalCipher, JournalMac, Mode, OpenOptions,
+};
+use luksmith_testkit::{TestImage, test_images};
 
 type Disk = Arc<MemDevice>;
-
-fn disk(bytes: &[u8]) -> Disk {
-    Arc::new(MemDevice::from_bytes(bytes, SectorSize::S512))
-}
 
 struct Disks {
     image: Disk,
@@ -20,10 +17,10 @@ struct Disks {
 }
 
 impl Disks {
-    fn of(golden: &Golden) -> Self {
+    fn of(golden: &TestImage) -> Self {
         Self {
-            image: disk(&golden.image),
-            data: golden.data.as_deref().map(disk),
+            image: Arc::new(golden.device("image")),
+            data: golden.has("data").then(|| Arc::new(golden.device("data"))),
         }
     }
 
@@ -34,92 +31,125 @@ impl Disks {
         }
     }
 
-    fn is_untouched(&self, golden: &Golden) -> bool {
-        self.image.to_vec() == golden.image
-            && self.data.as_ref().map(|data| data.to_vec()) == golden.data
+    fn is_untouched(&self, golden: &TestImage) -> bool {
+        let data = self.data.as_ref().map(|data| data.to_vec());
+        self.image.to_vec() == golden.file("image")
+            && data.is_none_or(|data| data == golden.file("data"))
     }
 }
 
-fn open(golden: &Golden, disks: &Disks, options: OpenOptions) -> HashedDevice<Disk> {
+fn devices() -> Vec<TestImage> {
+    let devices: Vec<_> = test_images()
+        .into_iter()
+        .filter(|image| image.kind == "integrity")
+        .collect();
+    assert!(devices.len() >= 16, "{} devices", devices.len());
+    devices
+}
+
+/// Gives the value of an option of integritysetup.
+fn option<'a>(golden: &'a TestImage, name: &str) -> Option<&'a str> {
+    let mut words = golden.options.split_whitespace();
+    words.find(|word| *word == name)?;
+    words.next()
+}
+
+/// Gives the options with which the device opens: the journal keys are as the manifest says.
+fn options(golden: &TestImage) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    if let Some(cipher) = option(golden, "--journal-crypt") {
+        let cipher = JournalCipher::new(cipher, &[0x11; 32]).expect("a cipher that is known");
+        options = options.journal_cipher(Arc::new(cipher));
+    }
+    if let Some(mac) = option(golden, "--journal-integrity") {
+        let name = DigestName::parse(mac).expect("a digest that is known");
+        let mac = JournalMac::new(name, Some(&[0x22; 32])).expect("a key of usual length");
+        options = options.journal_mac(Arc::new(mac));
+    }
+    options
+}
+
+fn open(golden: &TestImage, disks: &Disks, options: OpenOptions) -> HashedDevice<Disk> {
+    let name = option(golden, "--integrity").expect("every device has a digest");
+    let digest = DigestName::parse(name).expect("a digest that is known");
     HashedDevice::open(
         disks.devices(),
         options,
-        golden.digest,
-        golden.key.as_deref(),
+        digest,
+        golden.integrity_key.as_deref(),
     )
     .unwrap_or_else(|error| panic!("{}: {error}", golden.name))
 }
 
-fn plaintext(golden: &Golden, device: &HashedDevice<Disk>) -> String {
+fn plaintext(golden: &TestImage, device: &HashedDevice<Disk>) -> String {
     let mut bytes = vec![0; device.size().to_usize().expect("small images")];
     device
         .read_at(ByteOffset::ZERO, &mut bytes)
         .unwrap_or_else(|error| panic!("{}: {error}", golden.name));
-    support::sha256(&bytes)
+    let mut digest = [0; 32];
+    Hash::digest(HashName::Sha256, &[&bytes], &mut digest).expect("32 bytes");
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
-fn every_golden_device_reads_as_the_kernel_read_it_and_is_not_written() {
-    for golden in support::all() {
+fn every_device_reads_as_the_kernel_read_it_and_is_not_written() {
+    for golden in devices() {
         for mode in [Mode::Journal, Mode::Direct] {
             let disks = Disks::of(&golden);
-            let device = open(&golden, &disks, golden.options().mode(mode).read_only(true));
+            let device = open(&golden, &disks, options(&golden).mode(mode).read_only(true));
+            let name = &golden.name;
             assert_eq!(
                 plaintext(&golden, &device),
                 golden.plaintext_sha256,
-                "{}",
-                golden.name
+                "{name}"
             );
             let block = vec![0; device.sector_size().bytes()];
-            assert_eq!(
-                device.write_at(ByteOffset::ZERO, &block),
-                Err(DeviceError::ReadOnly)
-            );
+            let write = device.write_at(ByteOffset::ZERO, &block);
+            assert_eq!(write, Err(DeviceError::ReadOnly));
             device.close().expect("there is nothing to be done");
-            assert!(disks.is_untouched(&golden), "{}", golden.name);
+            assert!(disks.is_untouched(&golden), "{name}");
         }
     }
 }
 
 #[test]
 fn applying_a_dirty_journal_changes_nothing_that_is_read() {
-    for golden in support::all() {
+    let mut waited = 0;
+    for golden in devices() {
         if golden.name == "integrity-bitmap-dirty" {
             continue;
         }
         for mode in [Mode::Journal, Mode::Direct] {
+            let name = &golden.name;
             let disks = Disks::of(&golden);
-            let device = open(&golden, &disks, golden.options().mode(mode));
+            let device = open(&golden, &disks, options(&golden).mode(mode));
             let waiting = device.unchecked().blocks_in_journal().expect("no panic");
-            let expected = match golden.name.as_str() {
-                "integrity-journal-crypt-mac" | "integrity-crc32c-dirty" => 16,
-                "integrity-journal-wrapped-dirty" => 115,
-                _ => 0,
-            };
-            assert_eq!(waiting, expected, "{}", golden.name);
+            assert!(
+                golden.clean == (waiting == 0),
+                "{name}: {waiting} blocks wait"
+            );
+            waited += waiting;
             assert_eq!(
                 plaintext(&golden, &device),
                 golden.plaintext_sha256,
-                "{}",
-                golden.name
+                "{name}"
             );
-            assert!(disks.is_untouched(&golden), "{}", golden.name);
+            assert!(disks.is_untouched(&golden), "{name}");
             device.unchecked().apply_journal().expect("a whole journal");
             assert_eq!(
                 plaintext(&golden, &device),
                 golden.plaintext_sha256,
-                "{}",
-                golden.name
+                "{name}"
             );
             drop(device);
             // Without the journal everything is in place now.
-            let device = open(&golden, &disks, golden.options().mode(Mode::Recovery));
+            let device = open(&golden, &disks, options(&golden).mode(Mode::Recovery));
             assert_eq!(
                 plaintext(&golden, &device),
                 golden.plaintext_sha256,
-                "{}",
-                golden.name
+                "{name}"
             );
         }
     }
+    assert!(waited > 100, "{waited} blocks waited in all journals");
 }
