@@ -1,11 +1,14 @@
 //! The actions, one file per group.
 
 mod check;
+mod data;
+mod dm_table;
 mod dump;
 mod identify;
 mod kernel;
 mod manual;
 mod open;
+mod verify;
 
 use clap::Subcommand;
 
@@ -29,6 +32,19 @@ pub(crate) enum Action {
     #[command(visible_alias = "luksOpen")]
     Open(open::Open),
 
+    /// Writes the plaintext of a volume to a file or standard output
+    Export(data::Export),
+
+    /// Writes a file or standard input into a volume
+    Import(data::Import),
+
+    /// Checks every tag of an authenticated volume
+    Verify(verify::Verify),
+
+    /// Prints the device-mapper lines for the kernel's view of a volume
+    #[command(name = "dm-table")]
+    DmTable(dm_table::DmTable),
+
     /// Checks both header copies, and all that can be checked without a key
     Check(check::Check),
 
@@ -50,6 +66,10 @@ impl Action {
             Self::IsLuks(action) => action.run(),
             Self::LuksUuid(action) => action.run(),
             Self::Open(action) => action.run(context),
+            Self::Export(action) => action.run(context),
+            Self::Import(action) => action.run(context),
+            Self::Verify(action) => action.run(context),
+            Self::DmTable(action) => action.run(context),
             Self::Check(action) => action.run(context),
             Self::Completions(action) => action.run(),
             Self::Man(action) => action.run(),

@@ -50,7 +50,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         // Whoever read enough has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::new(
-            Kind::Device,
+            Kind::DEVICE,
             format!("standard output: {error}"),
         )),
         Ok(()) => Ok(()),

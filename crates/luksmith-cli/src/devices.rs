@@ -16,6 +16,13 @@ pub(crate) fn reader(path: &Path) -> Result<FileDevice, Failure> {
     opened.map_err(|error| Failure::from(error).at(path))
 }
 
+/// Opens a device to change.
+pub(crate) fn writer(path: &Path) -> Result<FileDevice, Failure> {
+    check_url(path)?;
+    let opened = FileOptions::writer().open(path);
+    opened.map_err(|error| Failure::from(error).at(path))
+}
+
 /// Reads the header of the device at `path`.
 pub(crate) fn header(path: &Path, device: &FileDevice, limits: &Limits) -> Result<Header, Failure> {
     Header::read(device, limits).map_err(|error| Failure::from(error).at(path))
@@ -26,7 +33,7 @@ fn check_url(path: &Path) -> Result<(), Failure> {
     let scheme = path.to_str().and_then(|text| text.split_once("://"));
     match scheme {
         Some((scheme, _)) if !path.exists() => Err(Failure::new(
-            crate::failure::Kind::Unsupported,
+            crate::failure::Kind::UNSUPPORTED,
             format!(
                 "{}: {scheme}:// devices are not supported yet",
                 path.display()

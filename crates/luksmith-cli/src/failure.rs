@@ -2,53 +2,39 @@
 
 use std::{error::Error as StdError, path::Path};
 
-use luksmith::{block, header, keyslot};
+use luksmith::{ErrorKind, block, header, keyslot};
 
 use crate::context::Context;
 
-/// Whose move it is, with the name that scripts see.
+/// What went wrong, with the name that scripts see and the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Arguments are wrong or do not fit together.
-    Caller,
-    /// Someone else uses the device.
-    Busy,
-    /// There is no LUKS header.
-    NotLuks,
-    /// There is one, and it is damaged.
-    Malformed,
-    /// It is valid and we do not know how.
-    Unsupported,
-    /// It costs more than allowed.
-    OverLimit,
-    /// No key fits.
-    WrongKey,
+    /// A kind of the library's.
+    Of(ErrorKind),
     /// Damage was found by an action that looks for damage.
     Damaged,
     /// Memory ran out.
     OutOfMemory,
     /// The device is missing, not accessible or no device.
     NoDevice,
-    /// The device failed at work.
-    Device,
     /// The user said no, or interrupted.
     Cancelled,
 }
 
 impl Kind {
+    pub(crate) const CALLER: Self = Self::Of(ErrorKind::Caller);
+    pub(crate) const UNSUPPORTED: Self = Self::Of(ErrorKind::Unsupported);
+    pub(crate) const NOT_LUKS: Self = Self::Of(ErrorKind::NotLuks);
+    pub(crate) const BUSY: Self = Self::Of(ErrorKind::Busy);
+    pub(crate) const DEVICE: Self = Self::Of(ErrorKind::Device);
+    pub(crate) const DAMAGED: Self = Self::Damaged;
+
     const fn name(self) -> &'static str {
         match self {
-            Self::Caller => "caller",
-            Self::Busy => "busy",
-            Self::NotLuks => "not-luks",
-            Self::Malformed => "malformed",
-            Self::Unsupported => "unsupported",
-            Self::OverLimit => "over-limit",
-            Self::WrongKey => "wrong-key",
+            Self::Of(kind) => kind.as_str(),
             Self::Damaged => "damaged",
             Self::OutOfMemory => "out-of-memory",
             Self::NoDevice => "no-device",
-            Self::Device => "device",
             Self::Cancelled => "cancelled",
         }
     }
@@ -57,10 +43,10 @@ impl Kind {
     /// or not accessible, 5 device busy.
     const fn status(self) -> u8 {
         match self {
-            Self::WrongKey => 2,
+            Self::Of(ErrorKind::WrongKey) => 2,
             Self::OutOfMemory => 3,
             Self::NoDevice => 4,
-            Self::Busy => 5,
+            Self::Of(ErrorKind::Busy) => 5,
             _ => 1,
         }
     }
@@ -87,7 +73,7 @@ impl Failure {
     }
 
     pub(crate) fn caller(message: impl Into<String>) -> Self {
-        Self::new(Kind::Caller, message)
+        Self::new(Kind::CALLER, message)
     }
 
     fn of(kind: Kind, error: &dyn StdError) -> Self {
@@ -103,6 +89,13 @@ impl Failure {
     /// Puts the name of what failed before the message.
     pub(crate) fn at(mut self, path: &Path) -> Self {
         self.message = format!("{}: {}", path.display(), self.message);
+        self
+    }
+
+    /// Adds what the state is now, or what to do.
+    pub(crate) fn hint(mut self, hint: impl AsRef<str>) -> Self {
+        self.message.push_str("; ");
+        self.message.push_str(hint.as_ref());
         self
     }
 
@@ -157,77 +150,66 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
-impl From<block::Error> for Failure {
-    fn from(error: block::Error) -> Self {
-        Self::of(kind_of_block(&error), &error)
+impl From<luksmith::Error> for Failure {
+    fn from(error: luksmith::Error) -> Self {
+        let kind = special(&error).unwrap_or(Kind::Of(error.kind()));
+        Self::of(kind, &error)
     }
 }
 
-fn kind_of_block(error: &block::Error) -> Kind {
-    match error {
-        block::Error::Busy => Kind::Busy,
-        block::Error::System {
-            operation: block::Operation::Open,
-            ..
-        }
-        | block::Error::NotStorage { .. }
-        | block::Error::SizeUnknown => Kind::NoDevice,
-        block::Error::Cancelled => Kind::Cancelled,
-        block::Error::Unsupported { .. } | block::Error::DirectSize { .. } => Kind::Unsupported,
-        _ => Kind::Device,
+impl From<block::Error> for Failure {
+    fn from(error: block::Error) -> Self {
+        luksmith::Error::from(error).into()
     }
 }
 
 impl From<header::Error> for Failure {
     fn from(error: header::Error) -> Self {
-        Self::of(kind_of_header(&error), &error)
-    }
-}
-
-fn kind_of_header(error: &header::Error) -> Kind {
-    use header::Error;
-
-    match error {
-        Error::Device { source } => kind_of_block(source),
-        Error::NotLuks | Error::TooShort { .. } => Kind::NotLuks,
-        Error::UnsupportedVersion { .. } | Error::Luks1OldReencryption => Kind::Unsupported,
-        Error::HeaderBytes { .. }
-        | Error::Argon2Memory { .. }
-        | Error::Argon2Lanes { .. }
-        | Error::Argon2Work { .. }
-        | Error::Pbkdf2Iterations { .. }
-        | Error::KeyBytes { .. } => Kind::OverLimit,
-        _ => Kind::Malformed,
+        luksmith::Error::from(error).into()
     }
 }
 
 impl From<keyslot::Error> for Failure {
     fn from(error: keyslot::Error) -> Self {
-        Self::of(kind_of_keyslot(&error), &error)
+        luksmith::Error::from(error).into()
     }
 }
 
-fn kind_of_keyslot(error: &keyslot::Error) -> Kind {
-    use keyslot::Error;
-
+/// Cases that have an exit status of their own.
+fn special(error: &luksmith::Error) -> Option<Kind> {
     match error {
-        Error::NoKeyslotOpened { report } | Error::NoDigestMatched { report } => {
-            // "No key fits" is only true if one was tried; else what kept it from being tried.
-            match report.first_error() {
-                _ if report.has_wrong() => Kind::WrongKey,
-                Some(error) => kind_of_keyslot(error),
-                None => Kind::Caller,
+        luksmith::Error::Device { source }
+        | luksmith::Error::Header {
+            source: header::Error::Device { source },
+        } => match source {
+            block::Error::System {
+                operation: block::Operation::Open,
+                ..
             }
-        }
-        Error::OutOfMemory { .. } => Kind::OutOfMemory,
-        Error::Header { source } => kind_of_header(source),
-        Error::Cancelled => Kind::Cancelled,
-        Error::PassphraseLength { .. }
-        | Error::PassphraseRead { .. }
-        | Error::NoSuchKeyslot { .. }
-        | Error::KeyLength { .. } => Kind::Caller,
-        Error::DigestMismatch { .. } => Kind::WrongKey,
-        _ => Kind::Unsupported,
+            | block::Error::NotStorage { .. }
+            | block::Error::SizeUnknown => Some(Kind::NoDevice),
+            block::Error::Cancelled => Some(Kind::Cancelled),
+            _ => None,
+        },
+        luksmith::Error::Keyslot { source } => match source {
+            keyslot::Error::OutOfMemory { .. } => Some(Kind::OutOfMemory),
+            keyslot::Error::Cancelled => Some(Kind::Cancelled),
+            // Nothing was tried, so no key can be said to be wrong.
+            keyslot::Error::NoKeyslotOpened { report }
+                if !report.has_wrong() && report.first_error().is_none() =>
+            {
+                Some(Kind::CALLER)
+            }
+            // A file that cannot hold this volume's key is a wrong argument, not a wrong key.
+            keyslot::Error::NoDigestMatched { report } if !report.has_wrong() => {
+                match report.first_error() {
+                    Some(keyslot::Error::KeyLength { .. }) => Some(Kind::CALLER),
+                    _ => None,
+                }
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 

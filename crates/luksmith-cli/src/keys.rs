@@ -71,6 +71,18 @@ impl KeyArgs {
             && io::stdin().is_terminal()
     }
 
+    /// Tells whether the key comes from standard input.
+    pub(crate) fn uses_standard_input(&self) -> bool {
+        match &self.key_file {
+            Some(path) => path == Path::new("-"),
+            None => {
+                self.key_fd.is_none_or(|number| number == 0)
+                    && self.key_command.is_none()
+                    && self.volume_key_file.is_none()
+            }
+        }
+    }
+
     /// Gives the passphrase. `what` says on a terminal what it is for.
     pub(crate) fn passphrase(&self, what: &str, context: &Context) -> Result<Passphrase, Failure> {
         if let Some(path) = &self.key_file {
@@ -306,5 +318,5 @@ fn standard_input() -> Result<File, Failure> {
 }
 
 fn unreadable(error: &io::Error) -> Failure {
-    Failure::new(Kind::Caller, format!("the key cannot be read: {error}"))
+    Failure::new(Kind::CALLER, format!("the key cannot be read: {error}"))
 }

@@ -7,6 +7,7 @@ mod devices;
 mod failure;
 mod keys;
 mod options;
+mod progress;
 mod size;
 mod unlocking;
 

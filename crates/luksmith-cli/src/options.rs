@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use luksmith::header::{Header, Limits};
+use luksmith::{
+    NullCipher, NullCipherKeyslots, OpenOptions,
+    header::{Header, Limits},
+};
 
 use crate::{failure::Failure, size::parse_size};
 
@@ -48,9 +51,25 @@ pub(crate) struct LimitArgs {
     /// Largest LUKS2 header copy [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     limit_header_size: Option<u64>,
+
+    /// Opens a volume even if its cipher, or a keyslot's, does not encrypt
+    #[arg(long)]
+    accept_null_cipher: bool,
 }
 
 impl LimitArgs {
+    /// Sets what may be opened, and at which cost.
+    pub(crate) fn apply(&self, options: OpenOptions) -> Result<OpenOptions, Failure> {
+        let options = options.limits(self.limits()?);
+        Ok(if self.accept_null_cipher {
+            options
+                .null_cipher(NullCipher::AcceptPlaintext)
+                .null_cipher_keyslots(NullCipherKeyslots::AcceptUnencryptedKeys)
+        } else {
+            options
+        })
+    }
+
     /// Gives the limits that hold.
     pub(crate) fn limits(&self) -> Result<Limits, Failure> {
         let mut limits = Limits::default();
@@ -104,7 +123,7 @@ impl LuksType {
         let wanted = if self == Self::Luks1 { 1 } else { 2 };
         let found = header.version();
         let message = format!("this is LUKS{found}, --type asks for LUKS{wanted}");
-        Err(Failure::new(crate::failure::Kind::NotLuks, message).at(path))
+        Err(Failure::new(crate::failure::Kind::NOT_LUKS, message).at(path))
     }
 }
 

@@ -1,80 +1,137 @@
-//! From the key options to the volume key.
+//! From the key options to an unlocked header or an open volume.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use luksmith::{
-    block::{BlockDevice, Control},
-    header::{Budget, Header, Limits},
-    keyslot::{
-        Effort, Error, Threads,
-        unlock::{Scope, Unlock, UnlockOptions, Unlocked, unlock},
-    },
+    Error, KeyTest, OpenOptions, Unlock, Volume,
+    block::FileDevice,
+    keyslot::{Error as KeyError, unlock::Report},
 };
 
-use crate::{context::Context, failure::Failure, keys::KeyArgs};
+use crate::{
+    context::Context,
+    devices,
+    failure::Failure,
+    keys::KeyArgs,
+    options::{DeviceArgs, LimitArgs},
+};
 
-/// Unlocks a header, asking a person as often as `--tries` says.
-///
-/// `scope` says whose key is wanted when no keyslot is named.
-pub(crate) fn unlock_header(
-    device: &dyn BlockDevice,
-    header: &Header,
-    path: &Path,
-    keys: &KeyArgs,
-    scope: Scope,
-    limits: &Limits,
-    context: &Context,
-) -> Result<Unlocked, Failure> {
-    let mut options = UnlockOptions::new().scope(scope);
-    if let Some(number) = keys.key_slot {
-        options = options.keyslot(number).scope(Scope::AnyKey);
+/// Whether a volume is opened to be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// Device, keys and limits of an action on a volume.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) device: &'a DeviceArgs,
+    pub(crate) keys: &'a KeyArgs,
+    pub(crate) limits: &'a LimitArgs,
+}
+
+impl Request<'_> {
+    /// Opens the volume. `adjust` sets what is special to the action.
+    pub(crate) fn open(
+        &self,
+        access: Access,
+        context: &Context,
+        adjust: impl Fn(OpenOptions) -> OpenOptions,
+    ) -> Result<Volume, Failure> {
+        let path = &self.device.device;
+        let device = Arc::new(match access {
+            Access::Read => devices::reader(path)?,
+            Access::Write => devices::writer(path)?,
+        });
+        let mut options = self.options()?;
+        if access == Access::Read {
+            options = options.read_only();
+        }
+        let options = adjust(options);
+        self.with_key(path, context, |unlock| {
+            let volume = luksmith::open(Arc::clone(&device), unlock, &options)?;
+            Ok((volume.keyslot(), volume))
+        })
     }
-    let attempt = |with: Unlock<'_>| {
-        let mut effort = Effort {
-            budget: &mut Budget::new(*limits),
-            control: &Control::new(),
-            threads: Threads::default(),
-        };
-        let result = unlock(device, header, with, &options, &mut effort);
-        tell(&result, context);
-        result
-    };
-    if let Some(key) = keys.volume_key()? {
-        return attempt(Unlock::VolumeKey(&key)).map_err(|error| Failure::from(error).at(path));
+
+    /// Tells whether a key fits, without opening the volume.
+    pub(crate) fn test_key(&self, context: &Context) -> Result<KeyTest, Failure> {
+        let path = self.device.header_path();
+        let device: Arc<FileDevice> = Arc::new(devices::reader(path)?);
+        let mut options = self.limits.apply(OpenOptions::new())?;
+        if let Some(number) = self.keys.key_slot {
+            options = options.keyslot(number);
+        }
+        self.with_key(path, context, |unlock| {
+            let test = luksmith::test_key(Arc::clone(&device), unlock, &options)?;
+            tell(&test.unlocked.report, context);
+            Ok((test.unlocked.keyslot, test))
+        })
     }
-    let mut tries_left = if keys.asks_a_person() {
-        keys.tries.max(1)
-    } else {
-        1
-    };
-    loop {
-        let passphrase = keys.passphrase(&path.display().to_string(), context)?;
-        tries_left -= 1;
-        match attempt(Unlock::Passphrase(&passphrase)) {
-            Err(error @ Error::NoKeyslotOpened { .. }) if tries_left > 0 => {
-                eprintln!("luksmith: {}: {error}", path.display());
+
+    fn options(&self) -> Result<OpenOptions, Failure> {
+        let mut options = self.limits.apply(OpenOptions::new())?;
+        if let Some(header) = &self.device.header {
+            options = options.detached_header(devices::reader(header)?);
+        }
+        if let Some(number) = self.keys.key_slot {
+            options = options.keyslot(number);
+        }
+        Ok(options)
+    }
+
+    /// Gets the key and tries it, asking a person as often as `--tries` says.
+    fn with_key<T>(
+        &self,
+        path: &Path,
+        context: &Context,
+        attempt: impl Fn(Unlock<'_>) -> Result<(Option<u32>, T), Error>,
+    ) -> Result<T, Failure> {
+        let opened = |(keyslot, result): (Option<u32>, T)| {
+            if let Some(keyslot) = keyslot.filter(|_| context.verbose) {
+                eprintln!("Key slot {keyslot} unlocked.");
             }
-            result => return result.map_err(|error| Failure::from(error).at(path)),
+            result
+        };
+        let refused = |error: Error| {
+            if let Some(report) = report_of(&error) {
+                tell(report, context);
+            }
+            Failure::from(error).at(path)
+        };
+        if let Some(key) = self.keys.volume_key()? {
+            return attempt(Unlock::VolumeKey(&key))
+                .map(opened)
+                .map_err(refused);
+        }
+        let person = self.keys.asks_a_person();
+        let mut tries_left = if person { self.keys.tries.max(1) } else { 1 };
+        loop {
+            let passphrase = self.keys.passphrase(&path.display().to_string(), context)?;
+            tries_left -= 1;
+            match attempt(Unlock::Passphrase(&passphrase)) {
+                Err(error) if tries_left > 0 && error.kind() == luksmith::ErrorKind::WrongKey => {
+                    eprintln!("luksmith: {}: {error}", path.display());
+                }
+                result => return result.map(opened).map_err(refused),
+            }
         }
     }
 }
 
+fn report_of(error: &Error) -> Option<&Report> {
+    match error {
+        Error::Keyslot {
+            source: KeyError::NoKeyslotOpened { report } | KeyError::NoDigestMatched { report },
+        } => Some(report),
+        _ => None,
+    }
+}
+
 /// Tells what became of each keyslot, to whoever wants to know.
-fn tell(result: &Result<Unlocked, Error>, context: &Context) {
-    let report = match result {
-        Ok(unlocked) => &unlocked.report,
-        Err(Error::NoKeyslotOpened { report } | Error::NoDigestMatched { report }) => report,
-        Err(_) => return,
-    };
+fn tell(report: &Report, context: &Context) {
     for attempt in report.attempts() {
         context.debug(|| format!("{}: {}", attempt.subject, attempt.outcome));
-    }
-    if let Ok(Unlocked {
-        keyslot: Some(keyslot),
-        ..
-    }) = result
-        && context.verbose
-    {
-        eprintln!("Key slot {keyslot} unlocked.");
     }
 }

@@ -297,6 +297,6 @@ impl Findings {
     }
 
     fn failure(&self, count: &str) -> Failure {
-        Failure::new(Kind::Damaged, format!("{count} found"))
+        Failure::new(Kind::DAMAGED, format!("{count} found"))
     }
 }

@@ -39,13 +39,13 @@ impl LuksDump {
                 print(&header.metadata().tree().to_pretty())
             }
             _ if self.dump_json_metadata => Err(Failure::new(
-                Kind::Unsupported,
+                Kind::UNSUPPORTED,
                 "a LUKS1 header has no JSON metadata; leave --dump-json-metadata out",
             )
             .at(path)),
             Header::Luks2(header) => print(&luks2::text(header)),
             Header::Luks1(header) => print(&luks1::text(header, path)),
-            _ => Err(Failure::new(Kind::Unsupported, "a header of an unknown version").at(path)),
+            _ => Err(Failure::new(Kind::UNSUPPORTED, "a header of an unknown version").at(path)),
         }
     }
 }

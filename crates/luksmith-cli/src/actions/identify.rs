@@ -27,7 +27,7 @@ impl IsLuks {
         let checked = header.and_then(|header| self.luks_type.luks_type.check(&header, path));
         // The status is the answer; only what is no answer about the header is told.
         checked.map_err(|failure| match failure.kind() {
-            Kind::Device | Kind::NoDevice | Kind::Busy => failure,
+            Kind::DEVICE | Kind::NoDevice | Kind::BUSY => failure,
             _ => failure.quiet(),
         })
     }

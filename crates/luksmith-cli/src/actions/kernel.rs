@@ -56,6 +56,6 @@ impl KernelOnly {
                 "only LUKS1 and LUKS2 are supported; use cryptsetup for other formats"
             }
         };
-        Err(Failure::new(Kind::Unsupported, message))
+        Err(Failure::new(Kind::UNSUPPORTED, message))
     }
 }

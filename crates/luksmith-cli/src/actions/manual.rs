@@ -35,6 +35,6 @@ pub(crate) struct Man {
 impl Man {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         clap_mangen::generate_to(cli::command(), &self.folder)
-            .map_err(|error| Failure::new(Kind::Device, error.to_string()).at(&self.folder))
+            .map_err(|error| Failure::new(Kind::DEVICE, error.to_string()).at(&self.folder))
     }
 }

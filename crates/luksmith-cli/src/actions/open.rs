@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use luksmith::keyslot::unlock::Scope;
 
 use crate::{
     context::Context,
-    devices,
     failure::{Failure, Kind},
     keys::KeyArgs,
     options::{DeviceArgs, LimitArgs, TypeArgs},
-    unlocking::unlock_header,
+    unlocking::Request,
 };
 
 #[derive(Args, Debug)]
@@ -50,25 +48,25 @@ impl Open {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         if !self.test_passphrase {
             return Err(Failure::new(
-                Kind::Unsupported,
+                Kind::UNSUPPORTED,
                 "open makes no kernel mapping here; use `export` and `import` for the data, or give \
                  --test-passphrase",
             ));
         }
         if self.token_only || self.token_id.is_some() || self.token_type.is_some() {
             return Err(Failure::new(
-                Kind::Unsupported,
+                Kind::UNSUPPORTED,
                 "tokens need the kernel's keyring or hardware, which this command does not use; \
                  give the key with --key-file, --key-fd or --key-command",
             ));
         }
+        let request = Request {
+            device: &self.device,
+            keys: &self.keys,
+            limits: &self.limits,
+        };
+        let test = request.test_key(context)?;
         let path = self.device.header_path();
-        let device = devices::reader(path)?;
-        let limits = self.limits.limits()?;
-        let header = devices::header(path, &device, &limits)?;
-        self.luks_type.luks_type.check(&header, path)?;
-        let scope = Scope::Volume;
-        unlock_header(&device, &header, path, &self.keys, scope, &limits, context)?;
-        Ok(())
+        self.luks_type.luks_type.check(&test.header, path)
     }
 }

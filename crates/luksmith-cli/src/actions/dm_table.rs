@@ -1,0 +1,73 @@
+//! `dm-table`: the lines with which the kernel maps a volume.
+
+use std::{fs::OpenOptions, io::Write};
+
+use clap::Args;
+use luksmith::{DmKey, Volume};
+
+use crate::{
+    context::{Context, print},
+    failure::Failure,
+    keys::KeyArgs,
+    options::{DeviceArgs, LimitArgs},
+    unlocking::{Access, Request},
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct DmTable {
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// Name of the mapping
+    name: String,
+
+    /// Prints the volume key in the table, instead of a reference to the kernel's keyring
+    #[arg(long)]
+    showkeys: bool,
+
+    /// Writes the volume key to this open descriptor
+    #[arg(long, value_name = "N")]
+    volume_key_fd: Option<u32>,
+
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl DmTable {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let request = Request {
+            device: &self.device,
+            keys: &self.keys,
+            limits: &self.limits,
+        };
+        let volume = request.open(Access::Read, context, |options| options.keep_volume_key())?;
+        if let Some(number) = self.volume_key_fd {
+            write_key(&volume, number)?;
+        }
+        let device = self.device.device.display().to_string();
+        let key = match volume.volume_key().filter(|_| self.showkeys) {
+            Some(key) => DmKey::Hex(key),
+            None => DmKey::Keyring,
+        };
+        for table in volume.dm_tables(&self.name, &device, key) {
+            print(table.name())?;
+            print(": ")?;
+            print(table.line())?;
+            print("\n")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_key(volume: &Volume, number: u32) -> Result<(), Failure> {
+    let Some(key) = volume.volume_key() else {
+        return Err(Failure::caller("the volume key was not kept"));
+    };
+    OpenOptions::new()
+        .write(true)
+        .open(format!("/dev/fd/{number}"))
+        .and_then(|mut file| file.write_all(key.expose()))
+        .map_err(|error| Failure::caller(format!("--volume-key-fd {number}: {error}")))
+}
