@@ -25,6 +25,8 @@
 
 extern crate alloc;
 
+mod backup;
+pub mod convert;
 mod device;
 mod error;
 mod header;
@@ -37,6 +39,7 @@ mod objects;
 mod signature;
 mod uuid;
 
+pub use backup::{RestorePlan, Sink, backup, backup_len};
 pub use error::{Error, Fault, JsonPath, Quoted};
 pub use header::{Format, Header, detect};
 pub use limits::{Budget, KdfUser, Limits};

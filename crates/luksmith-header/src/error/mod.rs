@@ -406,6 +406,47 @@ pub enum Error {
         /// The one there now.
         found: u64,
     },
+    /// A damaged copy claims to be newer than the one that can be used.
+    #[error(
+        "the {side} header is damaged and claims to be newer (seqid {claimed}) than the one in use \
+         ({used}); run `repair` to give it up"
+    )]
+    NewerDamagedCopy {
+        /// The damaged copy.
+        side: Side,
+        /// The sequence number that it claims.
+        claimed: u64,
+        /// The sequence number of the copy in use.
+        used: u64,
+    },
+    /// A backup cannot be put over what is on the target.
+    #[error(
+        "the backup does not fit its target: {field} is {backup} in the backup, {target} there"
+    )]
+    RestoreMismatch {
+        /// What differs.
+        field: &'static str,
+        /// In the backup.
+        backup: u64,
+        /// On the target.
+        target: u64,
+    },
+    /// A backup was made in a state that must not be brought back.
+    #[error(
+        "the backup carries the requirement \"{requirement}\", so restoring it could damage the data"
+    )]
+    RestoreRequirement {
+        /// The requirement.
+        requirement: Quoted,
+    },
+    /// A header cannot become one of the other version.
+    #[error("this header cannot be converted to LUKS{version}: {obstacle}")]
+    Convert {
+        /// The version wanted.
+        version: u16,
+        /// What is in the way.
+        obstacle: &'static str,
+    },
     /// What was to be formatted is impossible.
     #[error("{option} {value}: {rule}")]
     Option {

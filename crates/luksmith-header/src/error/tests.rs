@@ -36,7 +36,8 @@ variants! { ERRORS, error_name, Error:
     CopySize HeaderBytes ChecksumHash Checksum Json JsonTail Field OlderCopy NoUsableCopy Overwritten
     Luks1Hash Luks1HashLength Luks1Stripes Luks1SlotOffset Luks1SlotInData Luks1SlotsOverlap
     Luks1KeyBytes DigestHash Argon2Memory Argon2Lanes Argon2Work Pbkdf2Iterations KeyBytes LabelLength
-    UuidText NoSuchObject ObjectInUse ObjectId NoFreeObject NoAreaSpace MetadataFull ConcurrentUpdate
+    UuidText NoSuchObject ObjectInUse NewerDamagedCopy RestoreMismatch RestoreRequirement Convert
+     ObjectId NoFreeObject NoAreaSpace MetadataFull ConcurrentUpdate
     Option Random
 }
 
@@ -199,6 +200,23 @@ fn errors() -> Vec<Error> {
         Error::ConcurrentUpdate {
             expected: 4,
             found: 5,
+        },
+        Error::NewerDamagedCopy {
+            side: Side::Secondary,
+            claimed: 9,
+            used: 4,
+        },
+        Error::RestoreMismatch {
+            field: "data offset",
+            backup: 16_777_216,
+            target: 2_097_152,
+        },
+        Error::RestoreRequirement {
+            requirement: quoted(),
+        },
+        Error::Convert {
+            version: 1,
+            obstacle: "it has tokens",
         },
         Error::Option {
             option: "data offset",

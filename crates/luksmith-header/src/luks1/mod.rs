@@ -50,6 +50,12 @@ impl Header {
         text
     }
 
+    /// Gives the length of one keyslot area, in whole 512-byte sectors.
+    #[must_use]
+    pub fn area_len(&self) -> ByteLen {
+        ByteLen::new(area_sectors(self.key_bytes()).saturating_mul(512))
+    }
+
     /// Gives the length of header and keyslot areas: up to the end of the highest area.
     #[must_use]
     pub fn total_len(&self) -> ByteLen {

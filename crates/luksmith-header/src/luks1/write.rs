@@ -213,6 +213,17 @@ impl Header {
         Ok(())
     }
 
+    /// Puts the keyslot areas elsewhere, by their first sectors. The result is not checked here.
+    pub(crate) fn set_areas(&mut self, sectors: &[u32; KEYSLOTS]) -> Result<(), Error> {
+        for (id, sector) in (0_u32..).zip(sectors) {
+            self.change_keyslot(id, |record| {
+                record.key_material_offset = *sector;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
     fn change_keyslot(
         &mut self,
         id: u32,

@@ -9,6 +9,7 @@ mod edit;
 mod metadata;
 mod node;
 mod pair;
+mod repair;
 mod requirement;
 mod validate;
 mod views;
@@ -25,6 +26,7 @@ pub use edit::{
 };
 pub use metadata::Metadata;
 pub use pair::{Candidate, Copy, Header, Pair, read};
+pub use repair::RepairPlan;
 pub use requirement::Requirement;
 pub use write::write;
 

@@ -6,7 +6,7 @@ use luksmith_block::{BlockDevice, ByteLen, ByteOffset};
 
 use super::{
     BINARY_HEADER_BYTES, BinaryHeader, HeaderSize, Metadata, Side,
-    write::{OnDevice, primary_mark},
+    write::{OnDevice, primary_mark, secondary_mark},
 };
 use crate::{
     Error, Limits, device,
@@ -50,6 +50,9 @@ pub struct Candidate {
     pub at: ByteOffset,
     /// What.
     pub copy: Result<Copy, Error>,
+    /// Sequence number that it claims to have, if the magic of a secondary copy stands there, however
+    /// damaged the rest is.
+    pub claimed_seqid: Option<u64>,
 }
 
 /// Both copies as they are on the device.
@@ -141,7 +144,11 @@ impl Pair {
         for at in places {
             let here = read_start(device, at)?;
             let copy = read_copy(device, &here, Side::Secondary, at, limits)?;
-            candidates.push(Candidate { at, copy });
+            candidates.push(Candidate {
+                at,
+                copy,
+                claimed_seqid: here.secondary_seqid(at),
+            });
         }
         Ok(Self {
             primary,
@@ -195,6 +202,31 @@ impl Pair {
         }
     }
 
+    /// Gives the sequence number of a damaged secondary that claims to be newer than `chosen`.
+    pub(super) fn newer_damaged_secondary(&self, chosen: &BinaryHeader) -> Option<u64> {
+        let damaged = self.candidates.iter().filter(|candidate| {
+            !candidate
+                .copy
+                .as_ref()
+                .is_ok_and(|copy| copy.metadata.is_ok())
+        });
+        damaged
+            .filter_map(|candidate| candidate.claimed_seqid)
+            .filter(|claimed| *claimed > chosen.seqid())
+            .max()
+    }
+
+    /// Gives the sequence number of a damaged primary that claims to be newer than `chosen`.
+    pub(super) fn newer_damaged_primary(&self, chosen: &BinaryHeader) -> Option<u64> {
+        let is_damaged = usable(&self.primary).is_none();
+        self.primary_seqid
+            .filter(|claimed| is_damaged && *claimed > chosen.seqid())
+    }
+
+    pub(super) const fn device_len(&self) -> ByteLen {
+        self.device_len
+    }
+
     fn usable_candidates(&self) -> impl DoubleEndedIterator<Item = &Copy> {
         self.candidates
             .iter()
@@ -224,27 +256,14 @@ impl Pair {
     /// used, [`Error::Overwritten`] if one of them is damaged or older and something else stands in
     /// the primary's place, [`Error::TooShort`] if the device ends before the keyslot area does.
     pub fn choose(&self) -> Result<Header, Error> {
-        let primary = usable(&self.primary);
-        let secondary = self.secondary();
-        let good_secondary = secondary.ok().filter(|copy| copy.metadata.is_ok());
-        let copy = match (primary, good_secondary) {
-            (Some(first), Some(second)) if second.binary.seqid() > first.binary.seqid() => second,
-            (Some(first), _) => first,
-            (None, Some(second)) => {
-                self.refuse_hidden_candidates()?;
-                second
-            }
-            (None, None) => return Err(self.no_usable_copy(secondary)),
-        };
-        let both_are_current = match (primary, good_secondary) {
-            (Some(first), Some(second)) => first.binary.seqid() == second.binary.seqid(),
-            _ => false,
-        };
-        // Whoever wrote another format over the primary may have meant to: cryptsetup refuses to
-        // use
+        let copy = self.pick()?;
+        if self.primary.is_err() {
+            self.refuse_hidden_candidates()?;
+        }
+        // Whoever wrote another format over the primary may have meant to: cryptsetup refuses to use
         // what it would have to repair, and so do we, until a repair is asked for by name.
         if let Some(found) = self.foreign
-            && !both_are_current
+            && !self.both_are_current()
         {
             return Err(Error::Overwritten { found });
         }
@@ -258,6 +277,7 @@ impl Pair {
                 self.device_len,
             ));
         }
+        let is_current = |second: &Copy| second.binary.seqid() == copy.binary.seqid();
         Ok(Header {
             binary: copy.binary.clone(),
             metadata,
@@ -265,10 +285,35 @@ impl Pair {
                 binary: copy.binary.clone(),
                 text: copy.text.clone(),
                 primary_seqid: self.primary_seqid,
-                secondary_is_current: good_secondary
-                    .is_some_and(|second| second.binary.seqid() == copy.binary.seqid()),
+                secondary_is_current: self.good_secondary().is_some_and(is_current),
+                newer_secondary: self.newer_damaged_secondary(&copy.binary),
             }),
         })
+    }
+
+    /// Picks the copy to use, without asking whether it may be used unrepaired.
+    pub(super) fn pick(&self) -> Result<&Copy, Error> {
+        match (usable(&self.primary), self.good_secondary()) {
+            (Some(first), Some(second)) if second.binary.seqid() > first.binary.seqid() => {
+                Ok(second)
+            }
+            (Some(first), _) => Ok(first),
+            (None, Some(second)) => Ok(second),
+            (None, None) => Err(self.no_usable_copy(self.secondary())),
+        }
+    }
+
+    pub(super) fn good_secondary(&self) -> Option<&Copy> {
+        self.secondary().ok().filter(|copy| copy.metadata.is_ok())
+    }
+
+    /// Tells whether both copies are good and have the same sequence number.
+    #[must_use]
+    pub fn both_are_current(&self) -> bool {
+        match (usable(&self.primary), self.good_secondary()) {
+            (Some(first), Some(second)) => first.binary.seqid() == second.binary.seqid(),
+            _ => false,
+        }
     }
 
     /// Without a primary, cryptsetup looks only at the first place with a right checksum, and gives
@@ -352,6 +397,13 @@ impl Start {
             .then(|| primary_mark(&self.raw))
             .flatten()
             .map(|(seqid, _)| seqid)
+    }
+
+    /// Gives the sequence number of what may be a damaged secondary header.
+    fn secondary_seqid(&self, at: ByteOffset) -> Option<u64> {
+        (self.len == BINARY_HEADER_BYTES)
+            .then(|| secondary_mark(&self.raw, at))
+            .flatten()
     }
 
     /// Names the format that took the primary header's place.

@@ -36,6 +36,8 @@ pub(super) struct OnDevice {
     pub(super) primary_seqid: Option<u64>,
     /// Whether the secondary copy is whole and not older than the chosen one.
     pub(super) secondary_is_current: bool,
+    /// Sequence number that a damaged secondary copy claims, if it is above the chosen one's.
+    pub(super) newer_secondary: Option<u64>,
 }
 
 impl Header {
@@ -121,7 +123,7 @@ fn check_label(field: &'static str, text: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// Before the first write: [`Error::Field`], [`Error::MetadataFull`], [`Error::TooShort`],
-/// [`Error::ConcurrentUpdate`], [`Error::Random`]. [`Error::Device`] may come after some writes:
+/// [`Error::ConcurrentUpdate`], [`Error::NewerDamagedCopy`], [`Error::Random`]. [`Error::Device`] may come after some writes:
 /// then
 /// read the header again, it is the old or the new one.
 pub fn write<D, R>(device: &D, header: &mut Header, random: &mut R) -> Result<(), Error>
@@ -148,6 +150,13 @@ where
     }
     if let Some(known) = header.on_device() {
         refuse_concurrent_update(device, known)?;
+        if let Some(claimed) = known.newer_secondary {
+            return Err(Error::NewerDamagedCopy {
+                side: Side::Secondary,
+                claimed,
+                used: known.binary.seqid(),
+            });
+        }
         if !known.secondary_is_current {
             let old = render(&known.binary, Side::Secondary, salt(random)?, &known.text)?;
             put(device, Side::Secondary, &old)?;
@@ -164,6 +173,7 @@ where
             text,
             primary_seqid: Some(seqid),
             secondary_is_current: true,
+            newer_secondary: None,
         }),
     );
     Ok(())
@@ -233,6 +243,14 @@ pub(super) fn primary_mark(raw: &[u8; BINARY_HEADER_BYTES]) -> Option<(u64, [u8;
         let seqid = u64::from_be_bytes(layout::seqid.get(raw));
         (seqid, layout::uuid.get(raw))
     })
+}
+
+/// Gives the sequence number of what stands where a secondary copy can lie, if it has the magic of
+/// one and says that it belongs there.
+pub(super) fn secondary_mark(raw: &[u8; BINARY_HEADER_BYTES], at: ByteOffset) -> Option<u64> {
+    let is_here = layout::magic.get(raw) == Side::Secondary.magic()
+        && u64::from_be_bytes(layout::hdr_offset.get(raw)) == at.get();
+    is_here.then(|| u64::from_be_bytes(layout::seqid.get(raw)))
 }
 
 /// Puts a whole copy together: label, UUID, subsystem, sequence number and hash come from `binary`.

@@ -56,15 +56,24 @@ impl Base {
     /// If testvectors/headers/valid lacks it.
     #[must_use]
     pub fn image(self) -> Vec<u8> {
-        let path = headers_folder().join(format!("valid/{}.img.zst", self.file()));
-        let packed = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut decoder = ruzstd::decoding::StreamingDecoder::new(packed.as_slice())
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut image = Vec::new();
-        std::io::Read::read_to_end(&mut decoder, &mut image)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        image
+        vector(&format!("valid/{}", self.file()))
     }
+}
+
+/// Gives an image below testvectors/headers by its name without endings.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn vector(name: &str) -> Vec<u8> {
+    let path = headers_folder().join(format!("{name}.img.zst"));
+    let packed = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut decoder = ruzstd::decoding::StreamingDecoder::new(packed.as_slice())
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut image = Vec::new();
+    std::io::Read::read_to_end(&mut decoder, &mut image)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    image
 }
 
 fn headers_folder() -> PathBuf {

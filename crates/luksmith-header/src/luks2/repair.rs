@@ -1,0 +1,83 @@
+//! Making both copies of a header whole again: an explicit act.
+
+use alloc::vec::Vec;
+
+use luksmith_block::BlockDevice;
+use rand_core::TryCryptoRng;
+
+use super::{
+    Pair, Side,
+    write::{put, render, salt},
+};
+use crate::Error;
+
+/// What a repair would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RepairPlan {
+    /// The copy to be overwritten with the other one.
+    pub side: Side,
+    /// Sequence number of the copy that is good.
+    pub seqid: u64,
+    /// Sequence number that the copy to be overwritten claims, if that is higher. After a power
+    /// failure during an update it is; otherwise somebody should look first.
+    pub claimed_newer: Option<u64>,
+}
+
+impl Pair {
+    /// Says what a repair would do: nothing if both copies are good and equally new.
+    ///
+    /// # Errors
+    /// [`Error::NoUsableCopy`], [`Error::NotLuks`], and [`Error::TooShort`] for a device that ends
+    /// before the keyslot area does.
+    pub fn repair_plan(&self) -> Result<Option<RepairPlan>, Error> {
+        let good = self.pick()?;
+        let total = good.metadata().map_err(Clone::clone)?.total_len();
+        if self.device_len().get() < total.get() {
+            let what = "the LUKS2 header with its keyslot area";
+            return Err(Error::too_short(what, 0, total.get(), self.device_len()));
+        }
+        if self.both_are_current() {
+            return Ok(None);
+        }
+        let side = match good.binary().side() {
+            Side::Primary => Side::Secondary,
+            Side::Secondary => Side::Primary,
+        };
+        Ok(Some(RepairPlan {
+            side,
+            seqid: good.binary().seqid(),
+            claimed_newer: match side {
+                Side::Primary => self.newer_damaged_primary(good.binary()),
+                Side::Secondary => self.newer_damaged_secondary(good.binary()),
+            },
+        }))
+    }
+
+    /// Overwrites the copy that is damaged or older with the good one, on the device that the pair was
+    /// read from or on a copy of it, and flushes. Gives what was done.
+    ///
+    /// The sequence number and the JSON text stay as they are, to the byte; the salt is new. The
+    /// caller holds the lock that excludes other writers.
+    ///
+    /// # Errors
+    /// As [`repair_plan`](Self::repair_plan), [`Error::Random`], [`Error::Device`].
+    pub fn repair<D, R>(&self, device: &D, random: &mut R) -> Result<Option<RepairPlan>, Error>
+    where
+        D: BlockDevice + ?Sized,
+        R: TryCryptoRng + ?Sized,
+    {
+        let Some(plan) = self.repair_plan()? else {
+            return Ok(None);
+        };
+        let copy = self.rendered(plan.side, salt(random)?)?;
+        put(device, plan.side, &copy)?;
+        Ok(Some(plan))
+    }
+
+    /// Makes one copy from the good one.
+    pub(crate) fn rendered(&self, side: Side, salt: [u8; 64]) -> Result<Vec<u8>, Error> {
+        let good = self.pick()?;
+        render(good.binary(), side, salt, good.json_text())
+    }
+}
