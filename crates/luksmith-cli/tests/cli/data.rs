@@ -54,6 +54,10 @@ fn every_volume_exports_to_the_plaintext_that_the_kernel_read() {
             luksmith(&arguments).fails(1, "has to be asked for by name");
             arguments.push("--accept-null-cipher");
         }
+        if image.name.contains("reencrypt") {
+            luksmith(&arguments).fails(1, "finish the re-encryption first");
+            continue;
+        }
         assert_eq!(luksmith(&arguments).text(), "", "{}", image.name);
         let plaintext = bytes(&out);
         assert_eq!(plaintext.len() as u64, image.size, "{}", image.name);
