@@ -55,6 +55,7 @@ fn samples() -> Vec<Error> {
             found: 31,
             expected: 32,
         },
+        Error::Random,
         Error::Cancelled,
     ]
 }

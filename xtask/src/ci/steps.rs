@@ -79,7 +79,7 @@ fn docs(_: &mut Uncovered) -> Result<()> {
 }
 
 fn tests(_: &mut Uncovered) -> Result<()> {
-    run(&mut cargo(["test", "--workspace"]))
+    run(&mut cargo(["test", "--workspace", "--no-fail-fast"]))
 }
 
 fn release(_: &mut Uncovered) -> Result<()> {
@@ -183,7 +183,14 @@ fn emulated(uncovered: &mut Uncovered) -> Result<()> {
             continue;
         }
         let upper = target.to_uppercase().replace('-', "_");
-        let mut command = cargo(["test", "--lib", "--tests", "--target", target]);
+        let mut command = cargo([
+            "test",
+            "--no-fail-fast",
+            "--lib",
+            "--tests",
+            "--target",
+            target,
+        ]);
         packages(&mut command, &EMULATED);
         run(command
             .env(format!("CARGO_TARGET_{upper}_LINKER"), linker)
