@@ -600,10 +600,7 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
             });
         }
         let range = self.check_request(first, tuples.len() / tag)?;
-        let active = self.active()?;
-        if let Some(ring) = &active.ring {
-            self.set_journal_aside(ring)?;
-        }
+        self.put_journal_aside()?;
         let start = range.start;
         let _alone = self.ranges.exclusive(range);
         self.stop.check()?;

@@ -190,6 +190,14 @@ pub enum Error {
         /// Bytes given.
         found: usize,
     },
+    /// A device was to be shrunk to more than it has.
+    #[error("the device has {found} sectors and the new size has room for {room}; grow it instead")]
+    Growing {
+        /// Sectors of the device.
+        found: SectorCount,
+        /// Sectors there would be room for.
+        room: SectorCount,
+    },
     /// A sector of the journal is foreign.
     #[error(
         "journal section {section}, sector {sector}: no commit id of this place; the journal was \

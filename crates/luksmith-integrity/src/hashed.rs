@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Capabilities, CheckTuple as _, Error as DeviceError,
+    BlockDevice, ByteLen, ByteOffset, Capabilities, CheckTuple as _, Control, Error as DeviceError,
     SectorCount, SectorNumber, SectorSize, TaggedDevice as _,
 };
 
 use crate::{
-    Devices, DigestName, Error, FlagPolicy, IntegrityDevice, Layout, Mode, OpenOptions, Superblock,
-    TagMaker, convert::wide,
+    DeviceSizes, Devices, DigestName, Error, FlagPolicy, IntegrityDevice, Layout, Mode, NewBlocks,
+    OpenOptions, Superblock, TagMaker, convert::wide,
 };
 
 /// Bytes of data that are read and checked, or tagged and written, at once.
@@ -106,6 +106,42 @@ impl<D: BlockDevice> HashedDevice<D> {
     /// As [`IntegrityDevice::close`].
     pub fn close(self) -> Result<(), DeviceError> {
         self.device.close()
+    }
+
+    /// Takes all the room that the devices below have, and closes; see [`IntegrityDevice::grow`].
+    ///
+    /// With `wipe` the new blocks are filled with zeros; without, they get the tags of zeros, so that
+    /// those read without error that are holes in the file.
+    ///
+    /// # Errors
+    /// As [`IntegrityDevice::grow`].
+    pub fn grow(self, wipe: bool, control: &Control) -> Result<SectorCount, Error> {
+        const FITS: &str = "one tag for each block";
+        let Self { device, maker } = self;
+        let (block, tag) = (device.block_bytes(), device.tag_bytes());
+        let mut zeros = Vec::new();
+        let mut tags = |first, tags: &mut [u8]| {
+            zeros.resize(tags.len() / tag * block, 0);
+            maker.tags(first, &zeros, tags).expect(FITS);
+        };
+        let mut blocks = |first, data: &mut [u8], tags: &mut [u8]| {
+            data.fill(0);
+            maker.tags(first, data, tags).expect(FITS);
+        };
+        let new = if wipe {
+            NewBlocks::Blocks(&mut blocks)
+        } else {
+            NewBlocks::Tags(&mut tags)
+        };
+        device.grow(new, control)
+    }
+
+    /// Makes the device fit devices of `sizes`, and closes; see [`IntegrityDevice::shrink`].
+    ///
+    /// # Errors
+    /// As [`IntegrityDevice::shrink`].
+    pub fn shrink(self, sizes: DeviceSizes) -> Result<SectorCount, Error> {
+        self.device.shrink(sizes)
     }
 
     fn first_sector(&self, at: ByteOffset) -> SectorNumber {

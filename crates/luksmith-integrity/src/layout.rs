@@ -257,6 +257,14 @@ impl Layout {
         self.init.saturating_add(tags.div_ceil(SECTOR_BYTES))
     }
 
+    /// Gives the same geometry on devices of other sizes.
+    ///
+    /// # Errors
+    /// [`Error::TooSmall`].
+    pub fn resized(&self, sizes: DeviceSizes) -> Result<Self, Error> {
+        Self::compute(self.params, sizes)
+    }
+
     /// Finds where the data and the tag of `sector` live.
     ///
     /// `sector` counts 512-byte sectors of the mapped device and is the first of its block.

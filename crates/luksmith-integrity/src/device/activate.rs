@@ -65,16 +65,16 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         }
         *lock(&self.overlay)? = None;
         *lock(&self.overlay_section)? = None;
-        let next = match plan.continues(journal_mode) {
-            Some(next) => next,
-            None => self.erase(plan)?,
+        let (next, stale) = match plan.continues(journal_mode) {
+            Some(next) => (next, applied),
+            None => (self.erase(plan)?, false),
         };
         Ok(Active {
-            ring: journal_mode.then(|| self.ring(next)),
+            ring: journal_mode.then(|| self.ring(next, stale)),
         })
     }
 
-    fn ring(&self, next: Resume) -> Ring {
+    fn ring(&self, next: Resume, stale: bool) -> Ring {
         let section = self.layout.section();
         let sections = self.layout.journal_sections();
         let shape = RingShape {
@@ -84,7 +84,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             watermark: self.options.watermark,
             sectors_per_block: self.layout.block_size().sectors().get(),
         };
-        Ring::new(shape, next)
+        Ring::new(shape, next, stale)
     }
 
     /// Checks and applies one section. The bytes that are checked are the bytes that are written.
@@ -166,17 +166,25 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     pub(super) fn empty_journal(&self, ring: &Ring) -> Result<(), DeviceError> {
         let (next, touched) = ring.position()?;
         if touched {
-            let all: Vec<u32> = (0..self.layout.journal_sections()).collect();
-            let (before, behind) = all.split_at(narrow(u64::from(next.section)));
-            self.initialise_sections(behind, next.sequence)?;
-            self.initialise_sections(before, next.sequence.next())?;
+            self.initialise_ring(next)?;
         }
         Ok(())
     }
 
+    /// Initialises the whole ring as one lap that goes on at `next`.
+    fn initialise_ring(&self, next: Resume) -> Result<(), DeviceError> {
+        let all: Vec<u32> = (0..self.layout.journal_sections()).collect();
+        let (before, behind) = all.split_at(narrow(u64::from(next.section)));
+        self.initialise_sections(behind, next.sequence)?;
+        self.initialise_sections(before, next.sequence.next())
+    }
+
     /// Drains and empties the journal before something is written past it: a replay would otherwise
     /// put older blocks over it.
-    pub(super) fn set_journal_aside(&self, ring: &Ring) -> Result<(), DeviceError> {
-        ring.reset(self, || self.empty_journal(ring))
+    pub(crate) fn put_journal_aside(&self) -> Result<(), DeviceError> {
+        match &self.active()?.ring {
+            Some(ring) => ring.reset(self, |next| self.initialise_ring(next)),
+            None => Ok(()),
+        }
     }
 }

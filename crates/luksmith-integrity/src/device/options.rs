@@ -188,6 +188,10 @@ impl OpenOptions {
         self
     }
 
+    pub(crate) fn is_bitmap_mode(&self) -> bool {
+        self.mode == Mode::Bitmap
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         self.read_only || self.mode == Mode::Recovery
     }

@@ -146,6 +146,8 @@ struct State {
     failed: Option<Operation>,
     /// A section was written since opening.
     touched: bool,
+    /// The journal on disk still has entries of an earlier session, which are in place.
+    stale: bool,
     /// The journal is being emptied; no entry may be taken.
     resetting: bool,
     /// When the oldest entry that no commit has taken up was made.
@@ -176,7 +178,9 @@ struct Newest {
 }
 
 impl Ring {
-    pub(crate) fn new(shape: RingShape, next: Resume) -> Self {
+    /// Makes the ring of a journal whose next commit goes to `next`. It is `stale` if it still has
+    /// entries, which were applied.
+    pub(crate) fn new(shape: RingShape, next: Resume, stale: bool) -> Self {
         Self {
             shape,
             state: Mutex::new(State {
@@ -189,6 +193,7 @@ impl Ring {
                 writing_back: false,
                 failed: None,
                 touched: false,
+                stale,
                 resetting: false,
                 waiting_since: None,
             }),
@@ -288,15 +293,15 @@ impl Ring {
         }
     }
 
-    /// Drains the ring and, if it was written since opening, lets `empty` empty the journal on disk,
-    /// while nobody takes an entry.
+    /// Drains the ring and, if the journal on disk has entries, lets `empty` initialise it, while nobody
+    /// takes an entry; the section given is where the next commit would have gone.
     ///
     /// # Errors
     /// [`Error::FailStop`], what the store gives, and what `empty` gives.
     pub(crate) fn reset<S: Store>(
         &self,
         store: &S,
-        empty: impl FnOnce() -> Result<(), Error>,
+        empty: impl FnOnce(Resume) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut state = loop {
             self.drain(store)?;
@@ -305,9 +310,10 @@ impl Ring {
                 break state;
             }
         };
-        if !state.touched {
+        if !state.touched && !state.stale {
             return Ok(());
         }
+        let next = state.next;
         state.committing = true;
         state.resetting = true;
         drop(state);
@@ -315,7 +321,7 @@ impl Ring {
             ring: self,
             done: false,
         };
-        let result = empty();
+        let result = empty(next);
         let mut state = turn.end()?;
         state.committing = false;
         state.resetting = false;
@@ -325,6 +331,7 @@ impl Ring {
                 // The ring was closed as one whole lap.
                 state.next.sequence = state.next.sequence.next();
                 state.touched = false;
+                state.stale = false;
                 Ok(())
             }
             Err(error) => {

@@ -63,7 +63,7 @@ fn ring(sections: u32, in_use: usize, watermark: u8) -> Ring {
         section: 0,
         sequence: Sequence::ALL[1],
     };
-    Ring::new(shape, next)
+    Ring::new(shape, next, false)
 }
 
 /// Blocks that all hold `value`.
@@ -227,14 +227,14 @@ fn a_panic_in_the_store_stops_the_ring_instead_of_hanging_it() {
 fn a_ring_that_was_emptied_goes_on_one_number_later() {
     let (ring, store) = (ring(3, 3, 100), Fake::default());
     ring.append(&store, 0, run(1, 1)).unwrap();
-    ring.reset(&store, || Ok(())).unwrap();
+    ring.reset(&store, |_| Ok(())).unwrap();
     let (next, touched) = ring.position().unwrap();
     assert_eq!(
         (next.section, next.sequence.index(), touched),
         (1, 2, false)
     );
     // A ring that nobody wrote to is left alone.
-    ring.reset(&store, || Err(Error::ReadOnly)).unwrap();
+    ring.reset(&store, |_| Err(Error::ReadOnly)).unwrap();
 }
 
 #[test]
