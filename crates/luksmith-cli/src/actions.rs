@@ -1,5 +1,6 @@
 //! The actions, one file per group.
 
+mod benchmark;
 mod check;
 mod data;
 mod dm_table;
@@ -48,6 +49,9 @@ pub(crate) enum Action {
     /// Checks both header copies, and all that can be checked without a key
     Check(check::Check),
 
+    /// Measures key derivation, ciphers and tags on this machine
+    Benchmark(benchmark::Benchmark),
+
     /// Prints completions for a shell
     Completions(manual::Completions),
 
@@ -71,6 +75,7 @@ impl Action {
             Self::Verify(action) => action.run(context),
             Self::DmTable(action) => action.run(context),
             Self::Check(action) => action.run(context),
+            Self::Benchmark(action) => action.run(context),
             Self::Completions(action) => action.run(),
             Self::Man(action) => action.run(),
             Self::Kernel(action) => action.run(),

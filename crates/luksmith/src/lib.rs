@@ -45,9 +45,11 @@ mod volume;
 
 pub use luksmith_block as block;
 pub use luksmith_crypt as crypt;
+pub use luksmith_hash as hash;
 pub use luksmith_header as header;
 pub use luksmith_integrity as integrity;
 pub use luksmith_keyslot as keyslot;
+pub use luksmith_simd as simd;
 
 pub use copy::{BadRanges, ExportOptions, ExportReport, ExportSink, OnError, SparseFile, Stream};
 pub use dm::{DmKey, DmTable};

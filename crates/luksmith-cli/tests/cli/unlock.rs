@@ -108,3 +108,20 @@ fn verbose_tells_the_keyslot_and_debug_every_attempt() {
         "a secret in the trace"
     );
 }
+
+#[test]
+fn benchmark_measures_one_cipher_or_one_hash() {
+    let answer = luksmith(&["benchmark", "-c", "aes-xts-plain64", "-s", "512"]);
+    let words: Vec<&str> = answer.text().split_whitespace().collect();
+    assert_eq!(words[..3], ["aes-xts-plain64", "|", "512b"]);
+    let speed: f64 = words[4].parse().expect("a number");
+    assert!(speed > 1.0, "{speed} MiB/s");
+    let answer = luksmith(&["benchmark", "-h", "sha256"]);
+    assert!(
+        answer.text().starts_with("PBKDF2-sha256 "),
+        "{}",
+        answer.text()
+    );
+    luksmith(&["benchmark", "-c", "aes-xts-plain64", "-s", "100"]).fails(1, "takes a key of");
+    luksmith(&["benchmark", "-h", "nope"]).fails(1, "hash \"nope\" is not known");
+}

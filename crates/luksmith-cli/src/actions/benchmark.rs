@@ -1,0 +1,246 @@
+//! `benchmark`: what this machine does, and with which instructions.
+
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use luksmith::{
+    block::{Control, SectorNumber, SectorSize},
+    crypt::{AeadCipher, AuthSpec, CipherSpec, Integrity, SectorCipher, SystemRandom},
+    hash::HashName,
+    header::{Budget, KdfUser, Limits},
+    keyslot::{
+        Effort, Kdf, Passphrase, Threads,
+        cost::{self, Method},
+    },
+    simd::Backend,
+};
+
+use crate::{
+    context::{Context, print},
+    failure::{Failure, Kind},
+};
+
+/// Bytes that go through a cipher in one call: a request of a program that reads ahead.
+const REQUEST: usize = 1 << 20;
+
+/// How long a cipher is measured in each direction.
+const CIPHER_TIME: Duration = Duration::from_millis(150);
+
+#[derive(Args, Debug)]
+pub(crate) struct Benchmark {
+    /// Measures only this cipher, as `aes-xts-plain64`
+    #[arg(short, long, value_name = "CIPHER", group = "what")]
+    cipher: Option<String>,
+
+    /// Key size of the cipher in bits
+    #[arg(
+        short = 's',
+        long,
+        value_name = "BITS",
+        default_value_t = 256,
+        requires = "cipher"
+    )]
+    key_size: usize,
+
+    /// Measures only PBKDF2 with this hash
+    #[arg(short = 'h', long, value_name = "HASH", group = "what")]
+    hash: Option<String>,
+
+    /// Time that a new keyslot's Argon2 may take
+    #[arg(short, long, value_name = "MILLISECONDS", default_value_t = 2000)]
+    iter_time: u64,
+}
+
+impl Benchmark {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        if let Some(name) = &self.hash {
+            let hash = HashName::parse(name)
+                .map_err(|error| Failure::caller(format!("--hash {name}: {error}")))?;
+            return pbkdf2(hash);
+        }
+        if let Some(cipher) = &self.cipher {
+            return plain(cipher, self.key_size);
+        }
+        print("# In memory, without any device.\n")?;
+        for name in ["sha1", "sha256", "sha512", "ripemd160", "whirlpool"] {
+            if let Ok(hash) = HashName::parse(name) {
+                pbkdf2(hash)?;
+            }
+        }
+        self.argon2()?;
+        print(&format!(
+            "# Ciphers on one core, requests of 1 MiB, sectors of 4096 bytes; AES with {}.\n",
+            Backend::best()
+        ))?;
+        context.debug(|| {
+            let names: Vec<_> = Backend::available().map(Backend::name).collect();
+            format!("AES on this machine: {}", names.join(", "))
+        });
+        print(&format!(
+            "#{:>31} | {:>8} | {:>16} | {:>16}\n",
+            "Cipher", "Key", "Encryption", "Decryption"
+        ))?;
+        for (cipher, key_bits) in [
+            ("aes-xts-plain64", 256),
+            ("aes-xts-plain64", 512),
+            ("aes-cbc-essiv:sha256", 256),
+            ("serpent-xts-plain64", 512),
+            ("twofish-xts-plain64", 512),
+            ("camellia-xts-plain64", 512),
+            ("xchacha12,aes-adiantum-plain64", 256),
+        ] {
+            plain(cipher, key_bits)?;
+        }
+        for (cipher, integrity, key_bits) in [
+            ("aes-xts-plain64", "hmac(sha256)", 768),
+            ("aes-xts-plain64", "hmac(sha512)", 1024),
+            ("aes-gcm-random", "aead", 256),
+            ("chacha20-random", "poly1305", 256),
+            ("aegis128-random", "aead", 128),
+        ] {
+            authenticated(cipher, integrity, key_bits)?;
+        }
+        Ok(())
+    }
+
+    fn argon2(&self) -> Result<(), Failure> {
+        let target = Duration::from_millis(self.iter_time);
+        let kdf = cost::measure(Method::default(), 32, target, &Control::new())?;
+        let Kdf::Argon2 { cost, .. } = kdf else {
+            return Ok(());
+        };
+        let started = Instant::now();
+        derive(kdf)?;
+        print(&format!(
+            "argon2id         {} passes, {} KiB, {} lanes for a new keyslot ({} ms asked for); \
+             deriving took {} ms here\n",
+            cost.passes,
+            cost.memory_kib,
+            cost.lanes,
+            self.iter_time,
+            started.elapsed().as_millis()
+        ))
+    }
+}
+
+fn pbkdf2(hash: HashName) -> Result<(), Failure> {
+    let mut iterations = 10_000;
+    loop {
+        let started = Instant::now();
+        derive(Kdf::Pbkdf2 { hash, iterations })?;
+        let elapsed = started.elapsed();
+        if elapsed >= Duration::from_millis(100) {
+            let rate = u128::from(iterations) * 1_000_000 / elapsed.as_micros().max(1);
+            let name = format!("PBKDF2-{hash}");
+            return print(&format!(
+                "{name:<16} {rate} iterations per second for a 256-bit key\n"
+            ));
+        }
+        iterations = iterations.saturating_mul(4);
+    }
+}
+
+fn derive(kdf: Kdf) -> Result<(), Failure> {
+    let mut limits = Limits::default();
+    limits.argon2_memory_kib = u32::MAX;
+    limits.argon2_work_kib = u64::MAX;
+    limits.pbkdf2_iterations = u64::MAX;
+    let mut effort = Effort {
+        budget: &mut Budget::new(limits),
+        control: &Control::new(),
+        threads: Threads::default(),
+    };
+    let passphrase = Passphrase::new(b"benchmark")?;
+    let key = kdf.derive(&passphrase, &[0; 32], 32, KdfUser::Keyslot(0), &mut effort)?;
+    black_box(key);
+    Ok(())
+}
+
+fn plain(text: &str, key_bits: usize) -> Result<(), Failure> {
+    let make = || {
+        let spec = CipherSpec::parse(text)?;
+        SectorCipher::new(&spec, &key(key_bits), SectorSize::S4096)
+    };
+    let cipher = make().map_err(|error| cipher_failure(text, &error))?;
+    let mut data = vec![0; REQUEST];
+    let mut failed = None;
+    let mut note =
+        |result: Result<(), luksmith::crypt::Error>| failed = failed.take().or(result.err());
+    let encryption = rate(|| note(cipher.encrypt_in_place(SectorNumber::ZERO, &mut data)));
+    let decryption = rate(|| note(cipher.decrypt_in_place(SectorNumber::ZERO, &mut data)));
+    match failed {
+        Some(error) => Err(cipher_failure(text, &error)),
+        None => line(text, key_bits, encryption, decryption),
+    }
+}
+
+fn authenticated(text: &str, integrity: &str, key_bits: usize) -> Result<(), Failure> {
+    let name = format!("{text} + {integrity}");
+    let fail = |error: luksmith::crypt::Error| cipher_failure(&name, &error);
+    let spec = CipherSpec::parse(text).map_err(fail)?;
+    let integrity = Integrity::parse(integrity).map_err(fail)?;
+    let spec = AuthSpec::new(spec, integrity, None).map_err(fail)?;
+    let cipher = AeadCipher::new(&spec, &key(key_bits), SectorSize::S4096).map_err(fail)?;
+    let sectors = REQUEST / SectorSize::S4096.bytes();
+    let (data, mut sealed) = (vec![0; REQUEST], vec![0; REQUEST]);
+    let mut tuples = vec![0; sectors * cipher.tuple_bytes()];
+    let mut failed = None;
+    let first = SectorNumber::ZERO;
+    let encryption = rate(|| {
+        let ivs = cipher.draw_ivs(sectors, &SystemRandom);
+        let result = ivs.and_then(|ivs| cipher.seal(first, &data, &ivs, &mut sealed, &mut tuples));
+        failed = failed.take().or(result.err());
+    });
+    if let Some(error) = failed {
+        return Err(fail(error));
+    }
+    // Opening replaces the ciphertext, so each round opens a fresh copy; the copy's time is taken off.
+    let mut opened = vec![0; REQUEST];
+    let mut wrong = None;
+    let copy = rate(|| black_box(&mut opened).copy_from_slice(&sealed));
+    let both = rate(|| {
+        opened.copy_from_slice(&sealed);
+        wrong = wrong
+            .take()
+            .or(cipher.open_in_place(first, &mut opened, &tuples).err());
+    });
+    if let Some(error) = wrong {
+        return Err(error.into());
+    }
+    let decryption = 1.0 / (1.0 / both - 1.0 / copy).max(f64::MIN_POSITIVE);
+    line(&name, key_bits, encryption, decryption)
+}
+
+/// Gives the bytes per second of a call that handles `REQUEST` bytes.
+fn rate(mut call: impl FnMut()) -> f64 {
+    call();
+    let started = Instant::now();
+    let mut calls = 0;
+    while started.elapsed() < CIPHER_TIME {
+        call();
+        calls += 1;
+    }
+    let bytes = f64::from(calls) * 1_048_576.0;
+    bytes / started.elapsed().as_secs_f64()
+}
+
+/// A key for measurements; its halves differ, as XTS demands.
+fn key(bits: usize) -> Vec<u8> {
+    (0..=u8::MAX).cycle().take(bits / 8).collect()
+}
+
+fn line(name: &str, key_bits: usize, encryption: f64, decryption: f64) -> Result<(), Failure> {
+    let mib = |rate: f64| rate / 1_048_576.0;
+    print(&format!(
+        "{name:>32} | {key_bits:>7}b | {:>10.1} MiB/s | {:>10.1} MiB/s\n",
+        mib(encryption),
+        mib(decryption)
+    ))
+}
+
+fn cipher_failure(text: &str, error: &luksmith::crypt::Error) -> Failure {
+    Failure::new(Kind::UNSUPPORTED, format!("{text}: {error}"))
+}
