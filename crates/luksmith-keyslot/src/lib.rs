@@ -23,6 +23,7 @@ extern crate std;
 
 mod af;
 mod area;
+pub mod change;
 pub mod cost;
 pub mod digest;
 mod error;

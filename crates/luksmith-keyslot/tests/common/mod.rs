@@ -1,5 +1,10 @@
 //! Images made by cryptsetup, and headers patched with a right checksum.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that indexes out of bounds should stop there"
+)]
+
 use std::{fs, io::Read as _, path::PathBuf};
 
 use luksmith_block::{BlockDevice, Control, MemDevice, SectorSize};
@@ -107,26 +112,3 @@ pub(crate) fn patch(bytes: &mut [u8], from: &str, to: &str, times: usize) {
         copy[0x1c0..0x1e0].copy_from_slice(&digest);
     }
 }
-
-#[expect(dead_code, reason = "for tests of changes")]
-/// Random bytes that are the same in every run. For tests only.
-pub(crate) struct TestRandom(pub(crate) luksmith_testkit::Prng);
-
-impl rand_core::TryRng for TestRandom {
-    type Error = std::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        rand_core::utils::next_word_via_fill(self)
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        Ok(self.0.next_u64())
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
-        self.0.fill(out);
-        Ok(())
-    }
-}
-
-impl rand_core::TryCryptoRng for TestRandom {}

@@ -1,0 +1,406 @@
+//! What changes of keyslots refuse before the first write, what they leave behind, and what happens
+//! when the device fails under them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets what it does not expect should stop there"
+)]
+
+#[expect(dead_code, reason = "the common module serves several tests")]
+mod common;
+#[path = "common/random.rs"]
+mod random;
+
+use common::{device, image, passphrase, patch, run};
+use luksmith_block::{BlockDevice, Control, MemDevice, SectorSize};
+use luksmith_hash::HashName;
+use luksmith_header::{Budget, Header, Limits, Priority, Quoted};
+use luksmith_keyslot::{
+    Effort, Error, Kdf, Passphrase, Threads,
+    change::{Changer, KeyslotPlan, LastKeyslot},
+    unlock::{Scope, Unlock, UnlockOptions, Unlocked},
+};
+use luksmith_testkit::{FaultDevice, FaultPlan, Prng};
+use random::TestRandom;
+
+const FIRST: &str = "correct horse battery staple";
+
+fn pbkdf2(iterations: u32) -> KeyslotPlan {
+    KeyslotPlan::new(Kdf::Pbkdf2 {
+        hash: HashName::Sha256,
+        iterations,
+    })
+}
+
+/// Runs a change and gives what came of it with the header in memory afterwards.
+fn with<D: BlockDevice, T>(
+    device: &D,
+    work: impl FnOnce(&mut Changer<'_, D, TestRandom>) -> T,
+) -> (T, Header) {
+    let mut header = Header::read(device, &Limits::default()).expect("the header is good");
+    let mut random = TestRandom(Prng::new(11));
+    let mut budget = Budget::new(Limits::default());
+    let control = Control::new();
+    let effort = Effort {
+        budget: &mut budget,
+        control: &control,
+        threads: Threads::ONE,
+    };
+    let answer = work(&mut Changer::new(device, &mut header, &mut random, effort));
+    (answer, header)
+}
+
+fn unlock<D: BlockDevice>(changer: &mut Changer<'_, D, TestRandom>) -> Unlocked {
+    changer
+        .unlock(
+            Unlock::Passphrase(&passphrase(FIRST)),
+            &UnlockOptions::new(),
+        )
+        .expect("the first passphrase opens")
+}
+
+fn opens<D: BlockDevice>(device: &D, text: &str) -> bool {
+    let options = UnlockOptions::new().scope(Scope::AnyKey);
+    run(device, Unlock::Passphrase(&passphrase(text)), &options).is_ok()
+}
+
+/// Runs a change that is to be refused, and checks that no byte and nothing in memory has changed.
+fn refused(
+    bytes: &[u8],
+    work: impl FnOnce(&mut Changer<'_, MemDevice, TestRandom>) -> Result<(), Error>,
+) -> Error {
+    let device = device(bytes);
+    let before = Header::read(&device, &Limits::default()).unwrap();
+    let (answer, header) = with(&device, work);
+    assert!(device.to_vec() == bytes, "something was written");
+    assert_eq!(header, before);
+    answer.unwrap_err()
+}
+
+#[test]
+fn the_last_keyslot_of_a_volume_goes_only_if_that_is_said() {
+    for name in ["luks2-cbc-essiv.img", "luks1-aes128-sha512.img"] {
+        let bytes = image(name);
+        let error = refused(&bytes, |changer| changer.remove(0, LastKeyslot::Keep));
+        assert_eq!(error, Error::LastKeyslot { keyslot: 0 }, "{name}");
+        let error = refused(&bytes, |changer| {
+            let first = passphrase(FIRST);
+            changer
+                .remove_by_passphrase(&first, LastKeyslot::Keep)
+                .map(|_| ())
+        });
+        assert_eq!(error, Error::LastKeyslot { keyslot: 0 }, "{name}");
+        let error = refused(&bytes, |changer| changer.remove(3, LastKeyslot::Keep));
+        assert_eq!(error, Error::NoSuchKeyslot { keyslot: 3 }, "{name}");
+
+        let device = device(&bytes);
+        with(&device, |changer| {
+            changer.remove(0, LastKeyslot::DestroyAccess).unwrap();
+        });
+        assert!(!opens(&device, FIRST), "{name}");
+    }
+    // An unbound key's last keyslot is no volume's.
+    let device = device(&image("luks2-unbound.img"));
+    with(&device, |changer| {
+        changer.remove(1, LastKeyslot::Keep).unwrap();
+    });
+    assert!(opens(&device, FIRST));
+}
+
+#[test]
+fn the_area_of_a_removed_keyslot_is_overwritten_in_every_sector() {
+    let bytes = image("luks2-many-slots.img");
+    let device = device(&bytes);
+    let header = Header::read(&device, &Limits::default()).unwrap();
+    let slots = header.keyslots();
+    let slot = slots.iter().find(|slot| slot.id == Some(5)).unwrap();
+    let start = usize::try_from(slot.area.offset.get()).unwrap();
+    let end = start + slot.area.len.to_usize().unwrap();
+    with(&device, |changer| {
+        changer.remove(5, LastKeyslot::Keep).unwrap();
+    });
+    let now = device.to_vec();
+    for at in (start..end).step_by(512) {
+        assert!(now[at..at + 512] != bytes[at..at + 512], "byte {at}");
+        assert!(now[at..at + 512] != [0; 512], "byte {at}");
+    }
+    assert!(now[end..] == bytes[end..] && now[32768..start] == bytes[32768..start]);
+    assert!(!opens(&device, "second") && opens(&device, FIRST));
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_before_the_first_write() {
+    let bytes = image("luks2-cbc-essiv.img");
+    let new = passphrase("new");
+    let add = |plan: KeyslotPlan| {
+        refused(&bytes, |changer| {
+            let unlocked = unlock(changer);
+            changer.add(&unlocked, &new, &plan).map(|_| ())
+        })
+    };
+    assert_eq!(
+        add(pbkdf2(1000).keyslot(0)),
+        Error::Header {
+            source: luksmith_header::Error::ObjectInUse {
+                what: "keyslot",
+                id: 0
+            }
+        }
+    );
+    assert_eq!(
+        add(pbkdf2(1000).keyslot(32)),
+        Error::Header {
+            source: luksmith_header::Error::ObjectId {
+                what: "keyslot",
+                id: 32,
+                max: 31
+            }
+        }
+    );
+    assert!(matches!(
+        add(pbkdf2(999)),
+        Error::CostRange { found: 999, .. }
+    ));
+    assert!(matches!(
+        add(pbkdf2(1000).cipher("nix-xts-plain64", 64)),
+        Error::Cipher { .. }
+    ));
+    assert!(matches!(
+        add(pbkdf2(1000).cipher("aes-xts-plain64", 33)),
+        Error::Cipher { .. }
+    ));
+    assert!(matches!(
+        add(pbkdf2(1000).cipher("cipher_null-ecb", 16)),
+        Error::NullCipher { .. }
+    ));
+    let error = refused(&bytes, |changer| {
+        let wrong = passphrase("wrong");
+        changer
+            .change_passphrase(None, &wrong, &new, &pbkdf2(1000), None)
+            .map(|_| ())
+    });
+    assert!(matches!(error, Error::NoKeyslotOpened { .. }), "{error}");
+}
+
+#[test]
+fn a_full_keyslot_area_and_full_metadata_are_told_apart() {
+    let device = device(&image("luks2-cbc-essiv.img"));
+    let (result, _) = with(&device, |changer| {
+        let unlocked = unlock(changer);
+        (1..10).try_for_each(|keyslot| {
+            let text = format!("passphrase {keyslot}");
+            let found = changer.add(&unlocked, &passphrase(&text), &pbkdf2(1000))?;
+            assert_eq!(found, keyslot);
+            Ok(())
+        })
+    });
+    // 512 KiB have room for four areas of 128 KiB.
+    assert_eq!(
+        result,
+        Err(Error::Header {
+            source: luksmith_header::Error::NoAreaSpace { needed: 131_072 }
+        })
+    );
+    assert!(opens(&device, "passphrase 3") && !opens(&device, "passphrase 4"));
+
+    // A token fills the metadata: a keyslot does not fit behind it.
+    let mut bytes = image("luks2-cbc-essiv.img");
+    let token = format!(
+        "\"tokens\":{{\"0\":{{\"type\":\"t\",\"keyslots\":[],\"x\":\"{}\"}}}}",
+        "y".repeat(11_400)
+    );
+    patch(&mut bytes, "\"tokens\":{}", &token, 1);
+    let error = refused(&bytes, |changer| {
+        let unlocked = unlock(changer);
+        let new = passphrase("new");
+        changer.add(&unlocked, &new, &pbkdf2(1000)).map(|_| ())
+    });
+    let text = error.to_string();
+    assert!(matches!(error, Error::Header { .. }), "{text}");
+    assert!(text.contains("12287") || text.contains("12288"), "{text}");
+}
+
+#[test]
+fn a_requirement_that_is_not_understood_allows_removing_alone() {
+    let mut bytes = image("luks2-many-slots.img");
+    patch(
+        &mut bytes,
+        "\"config\":{",
+        "\"config\":{\"requirements\":{\"mandatory\":[\"from-the-future\"]},",
+        1,
+    );
+    let error = refused(&bytes, |changer| changer.set_priority(0, Priority::Prefer));
+    assert_eq!(
+        error,
+        Error::Requirement {
+            word: Quoted::new("from-the-future")
+        }
+    );
+    let error = refused(&bytes, |changer| {
+        let unlocked = unlock(changer);
+        let new = passphrase("new");
+        changer.add(&unlocked, &new, &pbkdf2(1000)).map(|_| ())
+    });
+    assert!(matches!(error, Error::Requirement { .. }));
+    let device = device(&bytes);
+    with(&device, |changer| {
+        changer.remove(5, LastKeyslot::Keep).unwrap();
+    });
+    assert!(opens(&device, FIRST));
+}
+
+#[test]
+fn a_header_that_someone_else_changed_is_not_overwritten() {
+    for name in ["luks2-cbc-essiv.img", "luks1-aes128-sha512.img"] {
+        let hash = if name.starts_with("luks1") {
+            HashName::Sha512
+        } else {
+            HashName::Sha256
+        };
+        let plan = KeyslotPlan::new(Kdf::Pbkdf2 {
+            hash,
+            iterations: 1000,
+        });
+        let device = device(&image(name));
+        let (error, _) = with(&device, |late| {
+            let unlocked = unlock(late);
+            with(&device, |first| {
+                let unlocked = unlock(first);
+                let theirs = passphrase("theirs");
+                first.add(&unlocked, &theirs, &plan).unwrap();
+            });
+            let before = device.to_vec();
+            let error = late.add(&unlocked, &passphrase("ours"), &plan).unwrap_err();
+            assert!(device.to_vec() == before, "{name}: something was written");
+            let removal = late.remove(0, LastKeyslot::DestroyAccess).unwrap_err();
+            assert!(device.to_vec() == before, "{name}: something was wiped");
+            assert_eq!(error, removal);
+            error
+        });
+        match error {
+            Error::HeaderChanged => assert!(name.starts_with("luks1")),
+            Error::Header {
+                source: luksmith_header::Error::ConcurrentUpdate { expected, found },
+            } => assert_eq!(found, expected + 1),
+            other => panic!("{other}"),
+        }
+        assert!(opens(&device, "theirs") && opens(&device, FIRST));
+    }
+}
+
+#[test]
+fn luks1_takes_its_own_key_derivation_and_nothing_of_luks2() {
+    let bytes = image("luks1-cbc-essiv-sha1.img");
+    let error = refused(&bytes, |changer| {
+        let unlocked = unlock(changer);
+        let new = passphrase("new");
+        changer.add(&unlocked, &new, &pbkdf2(1000)).map(|_| ())
+    });
+    assert_eq!(
+        error,
+        Error::Luks1Kdf {
+            keyslot: 1,
+            hash: HashName::Sha1
+        }
+    );
+    let error = refused(&bytes, |changer| changer.set_priority(0, Priority::Prefer));
+    assert_eq!(error, Error::Luks1Feature);
+}
+
+#[test]
+fn a_changed_keyslot_keeps_its_number_its_priority_and_its_tokens() {
+    let device = device(&image("luks2-label-token.img"));
+    let before = Header::read(&device, &Limits::default()).unwrap();
+    let (_, header) = with(&device, |changer| {
+        changer.set_priority(0, Priority::Prefer).unwrap();
+        let new = passphrase("new");
+        let first = passphrase(FIRST);
+        let changed = changer.change_passphrase(None, &first, &new, &pbkdf2(1200), None);
+        assert_eq!(changed, Ok(0));
+    });
+    assert!(opens(&device, "new") && !opens(&device, FIRST));
+    let (Header::Luks2(before), Header::Luks2(after)) = (before, header) else {
+        panic!("these are LUKS2 headers");
+    };
+    assert_eq!(after.metadata().tokens(), before.metadata().tokens());
+    assert_eq!(after.metadata().keyslots().len(), 1);
+    let slot = after.metadata().keyslot(0).unwrap();
+    assert_eq!(slot.priority, Priority::Prefer);
+    assert_eq!(after.binary().label(), "vault");
+    // One update for the priority, two for the change, as cryptsetup counts them.
+    assert_eq!(after.binary().seqid(), before.binary().seqid() + 3);
+}
+
+#[test]
+fn a_device_of_large_sectors_is_changed_like_one_of_small_ones() {
+    for name in ["luks2-cbc-essiv.img", "luks1-cbc-essiv-sha1.img"] {
+        let hash = if name.starts_with("luks1") {
+            HashName::Sha1
+        } else {
+            HashName::Sha256
+        };
+        let plan = KeyslotPlan::new(Kdf::Pbkdf2 {
+            hash,
+            iterations: 1000,
+        });
+        let device = MemDevice::from_bytes(&image(name), SectorSize::S4096);
+        with(&device, |changer| {
+            let unlocked = unlock(changer);
+            let second = passphrase("second");
+            assert_eq!(changer.add(&unlocked, &second, &plan), Ok(1));
+            let third = passphrase("third");
+            let changed = changer.change_passphrase(Some(1), &second, &third, &plan, None);
+            assert_eq!(changed, Ok(1));
+            changer.remove(0, LastKeyslot::Keep).unwrap();
+        });
+        assert!(opens(&device, "third"), "{name}");
+        assert!(
+            !opens(&device, "second") && !opens(&device, FIRST),
+            "{name}"
+        );
+    }
+}
+
+/// Fails every operation of a change once: an error comes out, the header in memory is as it was, and
+/// the device still opens with one of the passphrases.
+fn fail_everywhere(name: &str, hash: HashName) {
+    let plan = KeyslotPlan::new(Kdf::Pbkdf2 {
+        hash,
+        iterations: 1000,
+    });
+    let bytes = image(name);
+    let work = |changer: &mut Changer<'_, FaultDevice<MemDevice>, TestRandom>| {
+        let (first, new): (Passphrase, Passphrase) = (passphrase(FIRST), passphrase("new"));
+        changer.change_passphrase(Some(0), &first, &new, &plan, None)
+    };
+    let faulty = FaultDevice::new(device(&bytes));
+    let reading = {
+        Header::read(&faulty, &Limits::default()).unwrap();
+        faulty.operations()
+    };
+    let (done, _) = with(&faulty, work);
+    assert_eq!(done, Ok(0));
+    let operations = faulty.operations() - reading * 2;
+    assert!(operations > 10, "{operations}");
+    for nth in 0..operations {
+        let faulty = FaultDevice::new(device(&bytes));
+        let before = Header::read(&faulty, &Limits::default()).unwrap();
+        let ((answer, kept), _) = with(&faulty, |changer| {
+            faulty.set_plan(Some(FaultPlan::nth(nth)));
+            let answer = work(changer);
+            faulty.set_plan(None);
+            (answer, *changer.header() == before)
+        });
+        assert!(answer.is_err(), "{name}: operation {nth} failed unseen");
+        assert!(kept, "{name}: operation {nth} left the header changed");
+        let opened = opens(&faulty, FIRST) || opens(&faulty, "new");
+        assert!(opened, "{name}: nothing opens after operation {nth} failed");
+    }
+    println!("{name}: {operations} operations, each failed once");
+}
+
+#[test]
+fn a_device_that_fails_anywhere_in_a_change_costs_no_key() {
+    fail_everywhere("luks2-cbc-essiv.img", HashName::Sha256);
+    fail_everywhere("luks1-aes128-sha512.img", HashName::Sha512);
+}

@@ -1,0 +1,301 @@
+//! The real cryptsetup accepts what our changes of keyslots leave behind, and goes on from there.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets what it does not expect should stop there"
+)]
+
+#[expect(dead_code, reason = "the common module serves several tests")]
+mod common;
+#[path = "common/random.rs"]
+mod random;
+
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use common::{device, image, passphrase, run};
+use luksmith_block::{BlockDevice, Control, SectorSize};
+use luksmith_hash::HashName;
+use luksmith_header::{Budget, Header, Limits, Priority};
+use luksmith_keyslot::{
+    Argon2Cost, Argon2Variant, Effort, Kdf, Threads,
+    change::{Changer, KeyslotPlan, LastKeyslot},
+    unlock::{Unlock, UnlockOptions},
+};
+use luksmith_testkit::{CrashDevice, CrashOptions, Image, Oracle, Prng, interop};
+use random::TestRandom;
+
+const FIRST: &str = "correct horse battery staple";
+
+/// The real program: of this machine, or of the oracle's userland.
+enum Cryptsetup {
+    Here(std::path::PathBuf),
+    Oracle(Oracle),
+}
+
+impl Cryptsetup {
+    fn find() -> Option<Self> {
+        if let Some(oracle) = Oracle::find() {
+            return Some(Self::Oracle(oracle));
+        }
+        interop::program("cryptsetup").map(Self::Here)
+    }
+
+    fn command(&self) -> Command {
+        match self {
+            Self::Here(path) => Command::new(path),
+            Self::Oracle(oracle) => oracle.program("cryptsetup").unwrap(),
+        }
+    }
+
+    /// Runs it with `stdin` and gives its exit status, and what it said on a failure.
+    fn run(&self, arguments: &[&str], file: &Path, stdin: &str) -> (Option<i32>, String) {
+        let mut child = self
+            .command()
+            .args(arguments)
+            .arg(file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        pipe.write_all(stdin.as_bytes()).unwrap();
+        drop(pipe);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    }
+
+    fn opens(&self, file: &Path, text: &str, keyslot: Option<u32>) -> bool {
+        let slot = keyslot.map(|keyslot| keyslot.to_string());
+        let mut arguments = vec!["open", "--test-passphrase", "--key-file", "-"];
+        if let Some(slot) = &slot {
+            arguments.extend(["--key-slot", slot]);
+        }
+        match self.run(&arguments, file, text) {
+            (Some(0), _) => true,
+            (Some(2), _) => false,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+fn with<D: BlockDevice, T>(
+    device: &D,
+    work: impl FnOnce(&mut Changer<'_, D, TestRandom>) -> T,
+) -> T {
+    let mut header = Header::read(device, &Limits::default()).unwrap();
+    let mut random = TestRandom(Prng::new(5));
+    let mut budget = Budget::new(Limits::default());
+    let control = Control::new();
+    let effort = Effort {
+        budget: &mut budget,
+        control: &control,
+        threads: Threads::default(),
+    };
+    work(&mut Changer::new(device, &mut header, &mut random, effort))
+}
+
+fn plan(hash: HashName) -> KeyslotPlan {
+    KeyslotPlan::new(Kdf::Pbkdf2 {
+        hash,
+        iterations: 1000,
+    })
+}
+
+fn check(cryptsetup: &Cryptsetup, bytes: &[u8], good: &[(&str, u32)], bad: &[&str]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("volume.img");
+    fs::write(&file, bytes).unwrap();
+    let (status, said) = cryptsetup.run(&["luksDump"], &file, "");
+    assert_eq!(status, Some(0), "{said}");
+    for (text, keyslot) in good {
+        assert!(cryptsetup.opens(&file, text, Some(*keyslot)), "{text}");
+    }
+    for text in bad {
+        assert!(!cryptsetup.opens(&file, text, None), "{text}");
+    }
+    // It can go on with what we left: a keyslot of its own, which we open in turn.
+    let key = folder.path().join("key");
+    fs::write(&key, good.first().unwrap().0).unwrap();
+    let new = folder.path().join("new");
+    fs::write(&new, "theirs").unwrap();
+    let mut command = cryptsetup.command();
+    command
+        .args(["luksAddKey", "-q", "--pbkdf", "pbkdf2"])
+        .args(["--pbkdf-force-iterations", "1000", "--key-file"])
+        .arg(&key)
+        .arg(&file)
+        .arg(&new);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    fs::read(&file).unwrap()
+}
+
+#[test]
+fn cryptsetup_opens_what_our_changes_of_luks2_leave() {
+    let Some(cryptsetup) = Cryptsetup::find() else {
+        return;
+    };
+    let bytes = image("luks2-many-slots.img");
+    let device = device(&bytes);
+    with(&device, |changer| {
+        let unlocked = changer
+            .unlock(
+                Unlock::Passphrase(&passphrase(FIRST)),
+                &UnlockOptions::new(),
+            )
+            .unwrap();
+        // 1 MiB has room for four areas of 252 KiB: three are taken.
+        let argon2 = KeyslotPlan::new(Kdf::Argon2 {
+            variant: Argon2Variant::Id,
+            cost: Argon2Cost {
+                passes: 4,
+                memory_kib: 1024,
+                lanes: 2,
+            },
+        });
+        let new = passphrase("new");
+        assert_eq!(changer.add(&unlocked, &new, &argon2), Ok(2));
+        changer.remove(5, LastKeyslot::Keep).unwrap();
+        let third = passphrase("third");
+        let changed = passphrase("changed");
+        let plan = plan(HashName::Sha512).cipher("aes-cbc-essiv:sha256", 32);
+        let found = changer.change_passphrase(Some(1), &third, &changed, &plan, None);
+        assert_eq!(found, Ok(1));
+        changer.set_priority(1, Priority::Normal).unwrap();
+        let unbound = changer.add_unbound(32, 1000, &passphrase("unbound"), &plan);
+        assert_eq!(unbound.unwrap().0, 3);
+    });
+    let good = [(FIRST, 0), ("new", 2), ("changed", 1)];
+    let bytes = device.to_vec();
+    // The unbound key takes the last room; without it there is some for cryptsetup's own keyslot.
+    with(&device, |changer| changer.remove(3, LastKeyslot::Keep)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("volume.img");
+    fs::write(&file, &bytes).unwrap();
+    let unbound = [
+        "open",
+        "--test-passphrase",
+        "--unbound",
+        "--key-slot",
+        "3",
+        "--key-file",
+        "-",
+    ];
+    let (status, said) = cryptsetup.run(&unbound, &file, "unbound");
+    assert_eq!(status, Some(0), "{said}");
+
+    let after = check(
+        &cryptsetup,
+        &device.to_vec(),
+        &good,
+        &["second", "third", "unbound"],
+    );
+    let theirs = run(
+        &common::device(&after),
+        Unlock::Passphrase(&passphrase("theirs")),
+        &UnlockOptions::new(),
+    );
+    assert_eq!(theirs.unwrap().keyslot, Some(3));
+}
+
+#[test]
+fn cryptsetup_opens_what_our_changes_of_luks1_leave() {
+    let Some(cryptsetup) = Cryptsetup::find() else {
+        return;
+    };
+    for (name, hash) in [
+        ("luks1-aes128-sha512.img", HashName::Sha512),
+        ("luks1-cbc-essiv-sha1.img", HashName::Sha1),
+    ] {
+        let device = device(&image(name));
+        with(&device, |changer| {
+            let unlocked = changer
+                .unlock(
+                    Unlock::Passphrase(&passphrase(FIRST)),
+                    &UnlockOptions::new(),
+                )
+                .unwrap();
+            let second = passphrase("second");
+            let found = changer.add(&unlocked, &second, &plan(hash).keyslot(6));
+            assert_eq!(found, Ok(6));
+            assert_eq!(
+                changer.add(&unlocked, &passphrase("gone"), &plan(hash)),
+                Ok(1)
+            );
+            let third = passphrase("third");
+            let found = changer.change_passphrase(None, &second, &third, &plan(hash), None);
+            assert_eq!(found, Ok(6));
+            changer.remove(1, LastKeyslot::Keep).unwrap();
+        });
+        let good = [(FIRST, 0), ("third", 6)];
+        let after = check(&cryptsetup, &device.to_vec(), &good, &["second", "gone"]);
+        let theirs = run(
+            &common::device(&after),
+            Unlock::Passphrase(&passphrase("theirs")),
+            &UnlockOptions::new(),
+        );
+        assert_eq!(theirs.unwrap().keyslot, Some(1));
+    }
+}
+
+#[test]
+fn cryptsetup_agrees_on_a_sample_of_the_crash_images() {
+    let Some(cryptsetup) = Cryptsetup::find() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("volume.img");
+    for (name, hash) in [
+        ("luks2-cbc-essiv.img", HashName::Sha256),
+        ("luks1-aes128-sha512.img", HashName::Sha512),
+    ] {
+        let start = Image::from_bytes(&image(name));
+        let device = CrashDevice::new(start, SectorSize::S512);
+        with(&device, |changer| {
+            let (first, new) = (passphrase(FIRST), passphrase("new"));
+            let found = changer.change_passphrase(Some(0), &first, &new, &plan(hash), None);
+            assert_eq!(found, Ok(0));
+        });
+        let options = CrashOptions {
+            exhaustive_up_to: 1,
+            random: 1,
+            ..CrashOptions::default()
+        };
+        let mut seen = [0; 3];
+        let images = device.recording().for_each_crash(&options, |_, image| {
+            let bytes = image.to_vec();
+            let texts = [FIRST, "new"];
+            let ours = texts.map(|text| {
+                let with = passphrase(text);
+                run(
+                    &common::device(&bytes),
+                    Unlock::Passphrase(&with),
+                    &UnlockOptions::new(),
+                )
+                .is_ok()
+            });
+            let theirs = texts.map(|text| {
+                // Written anew each time: reading repairs the file.
+                fs::write(&file, &bytes).unwrap();
+                cryptsetup.opens(&file, text, None)
+            });
+            assert_eq!(ours, theirs);
+            match ours {
+                [true, true] => seen[0] += 1,
+                [true, false] => seen[1] += 1,
+                [false, true] => seen[2] += 1,
+                [false, false] => panic!("nothing opens"),
+            }
+        });
+        println!("{name}: {images} crash images; both, old, new open: {seen:?}");
+        assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
+    }
+}
