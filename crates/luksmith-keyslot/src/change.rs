@@ -11,6 +11,7 @@
 //! | remove | area wiped; header | area wiped; header |
 //! | erase | every area wiped; header | every area wiped; header |
 //! | priority | header | - |
+//! | the other version, a header from a file | backup stored; areas moved; header | the same |
 //!
 //! A removed keyslot's area is wiped *before* the header forgets it. Cut off in between, the keyslot is
 //! still listed and can be removed again; the other way round its key material would stay on the disk
@@ -23,6 +24,7 @@ mod backup;
 mod luks1;
 mod luks2;
 mod plan;
+mod whole;
 mod wipe;
 
 use alloc::vec::Vec;
@@ -33,6 +35,7 @@ use rand_core::TryCryptoRng;
 
 pub use backup::HeaderBackup;
 pub use plan::KeyslotPlan;
+pub use whole::restore_header;
 
 use crate::{
     Error, Passphrase, VolumeKey,

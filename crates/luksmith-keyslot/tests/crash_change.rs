@@ -16,10 +16,10 @@ use std::{cell::RefCell, collections::HashMap};
 use common::{image, passphrase, run};
 use luksmith_block::{BlockDevice, Control, SectorSize};
 use luksmith_hash::{Hash, HashName};
-use luksmith_header::{Budget, Header, Limits, Priority};
+use luksmith_header::{Budget, Header, Limits, Priority, RestorePlan};
 use luksmith_keyslot::{
     Effort, Error, Kdf, Threads,
-    change::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot},
+    change::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot, restore_header},
     unlock::{Scope, Unlock, UnlockOptions},
 };
 use luksmith_testkit::{CrashDevice, CrashOptions, Image, Prng};
@@ -354,6 +354,118 @@ impl HeaderBackup for &mut MemoryBackup {
     fn finish(&mut self) -> Result<(), luksmith_block::Error> {
         self.finished = true;
         Ok(())
+    }
+}
+
+/// A LUKS1 header with room for a LUKS2 one before the data.
+fn convertible() -> Image {
+    let mut bytes = image("luks1-aes128-sha512.img");
+    bytes.resize(2 << 20, 0);
+    let start = with_more(
+        &Image::from_bytes(&bytes),
+        HashName::Sha512,
+        &[("second", 6)],
+    );
+    Image::from_bytes(&start.to_vec())
+}
+
+/// Cuts the power everywhere in a change of the whole header: the backup brings the old keys back,
+/// through the same door as a user's.
+fn crash_and_restore(
+    name: &str,
+    start: &Image,
+    change: &dyn Fn(&mut TestChanger<'_>, &mut dyn HeaderBackup),
+) -> Image {
+    let texts = [FIRST, "second"];
+    let keys = opens(&start.to_mem(SectorSize::S512), &texts);
+    assert_eq!(keys.len(), 2);
+    let mut backup = MemoryBackup::default();
+    let device = CrashDevice::new(start.clone(), SectorSize::S512);
+    {
+        let backup = RefCell::new(&mut backup);
+        with_changer(&device, &|changer| {
+            change(changer, &mut *backup.borrow_mut());
+        });
+    }
+    assert!(backup.finished);
+    let saved = common::device(&backup.bytes.into_inner());
+    let recording = device.recording();
+    let points = recording.points().count();
+    let mut seen = std::collections::HashSet::new();
+    let images = recording.for_each_crash(&CrashOptions::default(), |_, image| {
+        if !seen.insert(image.to_vec()) {
+            return;
+        }
+        let target = image.to_mem(SectorSize::S512);
+        let limits = Limits::default();
+        let plan = RestorePlan::check(&saved, &target, &limits).unwrap();
+        let mut old = MemoryBackup::default();
+        restore_header(&plan, &saved, &target, &limits, &mut &mut old).unwrap();
+        assert!(old.finished);
+        assert_eq!(opens(&target, &texts), keys, "{name}: after a restore");
+    });
+    let done = device.durable();
+    assert_eq!(opens(&done.to_mem(SectorSize::S512), &texts), keys);
+    println!("{name}: {points} crash points, {images} images, each after a restore");
+    done
+}
+
+#[test]
+fn a_conversion_cut_off_anywhere_is_undone_by_its_backup() {
+    let luks1 = convertible();
+    let luks2 = crash_and_restore("luks1 to luks2", &luks1, &|changer, backup| {
+        changer.convert_to_luks2(backup).unwrap();
+        assert_eq!(changer.header().version(), 2);
+        let again = changer.convert_to_luks2(backup).unwrap_err();
+        assert!(matches!(
+            again,
+            Error::Header {
+                source: luksmith_header::Error::Convert { version: 2, .. }
+            }
+        ));
+    });
+    let back = crash_and_restore("luks2 to luks1", &luks2, &|changer, backup| {
+        changer.convert_to_luks1(backup).unwrap();
+        assert_eq!(changer.header().version(), 1);
+    });
+    // The same header comes back, and the same areas.
+    let (before, after) = (luks1.to_vec(), back.to_vec());
+    assert!(before.starts_with(after.get(..1024).unwrap()));
+    let areas = 4096..(8 + 6 * 256 + 250) * 512;
+    assert!(before.get(areas.clone()) == after.get(areas));
+}
+
+#[test]
+fn a_restore_cut_off_anywhere_is_undone_by_its_own_backup_or_repeated() {
+    for (name, hash) in [("luks2", HashName::Sha256), ("luks1", HashName::Sha512)] {
+        let old = if name == "luks2" { luks2() } else { luks1() };
+        let new = with_more(&old, hash, &[("second", 3)]);
+        // The older header goes back over the newer one, which has one keyslot more.
+        let file = old.to_mem(SectorSize::S512);
+        let device = CrashDevice::new(new.clone(), SectorSize::S512);
+        let limits = Limits::default();
+        let plan = RestorePlan::check(&file, &device, &limits).unwrap();
+        assert!(!plan.uuid_differs());
+        let mut undo = MemoryBackup::default();
+        restore_header(&plan, &file, &device, &limits, &mut &mut undo).unwrap();
+        assert!(undo.finished);
+        let undo = common::device(&undo.bytes.into_inner());
+        let recording = device.recording();
+        let mut seen = std::collections::HashSet::new();
+        let images = recording.for_each_crash(&CrashOptions::default(), |_, image| {
+            if !seen.insert(image.to_vec()) {
+                return;
+            }
+            for (backup, expected) in [(&undo, 2), (&file, 1)] {
+                let target = image.to_mem(SectorSize::S512);
+                let plan = RestorePlan::check(backup, &target, &limits).unwrap();
+                let mut old = MemoryBackup::default();
+                restore_header(&plan, backup, &target, &limits, &mut &mut old).unwrap();
+                assert_eq!(opens(&target, &[FIRST, "second"]).len(), expected, "{name}");
+            }
+        });
+        let points = recording.points().count();
+        println!("{name} restore: {points} crash points, {images} images, undone and repeated");
     }
 }
 

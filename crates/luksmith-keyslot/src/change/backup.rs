@@ -1,6 +1,7 @@
 //! A copy of header and keyslot areas, for changes that have no room to be safe without one.
 
 use luksmith_block::{BlockDevice, ByteLen, ByteOffset};
+use luksmith_header::Limits;
 
 use crate::Error;
 
@@ -25,8 +26,28 @@ pub trait HeaderBackup {
 /// Bytes copied at once.
 const CHUNK: usize = 1024 * 1024;
 
+/// Copies header and areas to the backup, as `luksHeaderBackup` would, and makes it durable.
+pub(super) fn store_header<D: BlockDevice + ?Sized>(
+    device: &D,
+    limits: &Limits,
+    backup: &mut dyn HeaderBackup,
+) -> Result<(), Error> {
+    let mut failed = None;
+    let copied = luksmith_header::backup(device, limits, &mut |_, bytes| {
+        backup.write(bytes).map_err(|source| {
+            failed = Some(source);
+            source.into()
+        })
+    });
+    match (copied, failed) {
+        (_, Some(source)) => Err(Error::Backup { source }),
+        (Err(source), None) => Err(Error::Header { source }),
+        (Ok(_), None) => backup.finish().map_err(|source| Error::Backup { source }),
+    }
+}
+
 /// Copies the first `len` bytes of the device to the backup and makes it durable.
-pub(super) fn store<D: BlockDevice + ?Sized>(
+pub(super) fn store_bytes<D: BlockDevice + ?Sized>(
     device: &D,
     len: ByteLen,
     backup: &mut dyn HeaderBackup,

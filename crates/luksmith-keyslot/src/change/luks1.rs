@@ -15,7 +15,7 @@ use luksmith_header::{
 };
 use rand_core::TryCryptoRng;
 
-use super::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot, backup, wipe};
+use super::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot, wipe};
 use crate::{Error, Kdf, Material, Passphrase, VolumeKey, kdf::parse_hash};
 
 impl<D, R> Changer<'_, D, R>
@@ -67,7 +67,7 @@ where
                 .and_then(|()| self.clear_luks1(&[spare])),
             (Err(_), Some(backup)) => {
                 self.refuse_stale_luks1()?;
-                backup::store(self.device, header.total_len(), backup)?;
+                self.store(backup)?;
                 self.fill_luks1(keyslot, key, passphrase, plan)
             }
             (Err(source), None) => Err(Error::NoRoomToChange { keyslot, source }),
@@ -158,7 +158,7 @@ where
     }
 
     /// Refuses if the device does not hold the header that was read any more.
-    fn refuse_stale_luks1(&self) -> Result<(), Error> {
+    pub(super) fn refuse_stale_luks1(&self) -> Result<(), Error> {
         if luks1::read(self.device)?.to_bytes() != self.luks1()?.to_bytes() {
             return Err(Error::HeaderChanged);
         }

@@ -13,7 +13,7 @@ use luksmith_header::{
 };
 use rand_core::TryCryptoRng;
 
-use super::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot, backup, wipe};
+use super::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot, wipe};
 use crate::{
     Error, Kdf, Material, Passphrase, SALT_BYTES, VolumeKey, digest::KeyDigest, unlock::Unlocked,
 };
@@ -122,9 +122,8 @@ where
                 if old_area.1.get() < needed {
                     return Err(Error::Header { source });
                 }
-                let total = header.metadata().total_len();
                 self.refuse_stale()?;
-                backup::store(self.device, total, backup)?;
+                self.store(backup)?;
                 self.change_over(keyslot, old_area, unlocked, passphrase, &plan)
             }
         }
@@ -353,7 +352,7 @@ where
     }
 
     /// Refuses if the device does not hold the header that was read any more.
-    fn refuse_stale(&self) -> Result<(), Error> {
+    pub(super) fn refuse_stale(&self) -> Result<(), Error> {
         let known = self.luks2()?.binary();
         let now = luks2::read(self.device, self.effort.budget.limits())?;
         if now.binary().seqid() != known.seqid() || now.binary().uuid() != known.uuid() {
