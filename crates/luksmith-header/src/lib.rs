@@ -36,6 +36,7 @@ mod limits;
 pub mod luks1;
 pub mod luks2;
 mod objects;
+pub mod policy;
 mod signature;
 mod uuid;
 

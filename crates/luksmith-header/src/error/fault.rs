@@ -157,6 +157,10 @@ pub enum Fault {
         /// The number.
         found: u64,
     },
+    /// A member that does not belong here.
+    UnknownMember,
+    /// An array is not a lowest and a highest number.
+    Range,
     /// A string is not base64.
     Base64,
     /// Decoded bytes have the wrong length.
@@ -236,6 +240,8 @@ impl fmt::Display for Fault {
                 write!(f, "{found} members, this type has exactly {expected}")
             }
             Self::PowerOfTwo { found } => write!(f, "{found} is not a power of two"),
+            Self::UnknownMember => f.write_str("unknown here"),
+            Self::Range => f.write_str("a number, or [lowest, highest] is expected"),
             Self::Base64 => f.write_str("the string is not base64 with padding"),
             Self::Length { found, expected } => {
                 write!(f, "{found} bytes, {expected} are expected")

@@ -328,6 +328,31 @@ pub enum Error {
         limit: u32,
     },
 
+    /// The header is not the one that the policy asks for.
+    #[error("policy: {field} is {found}, the policy asks for {expected}")]
+    Policy {
+        /// Which field.
+        field: JsonPath,
+        /// What it is.
+        found: Quoted,
+        /// What it should be.
+        expected: Quoted,
+    },
+    /// A policy profile does not hold JSON.
+    #[error("policy profile: {source}")]
+    ProfileText {
+        /// Where and why.
+        source: SyntaxError,
+    },
+    /// A field of a policy profile is wrong.
+    #[error("policy profile, {path}: {fault}")]
+    Profile {
+        /// Which field.
+        path: JsonPath,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+
     /// A label or subsystem does not fit.
     #[error("{field} has {found} bytes, {MAX_LABEL_BYTES} fit and none may be zero")]
     LabelLength {

@@ -35,7 +35,7 @@ variants! { ERRORS, error_name, Error:
     Device NotLuks UnsupportedVersion Luks1OldReencryption TooShort Magic CopyVersion CopyOffset
     CopySize HeaderBytes ChecksumHash Checksum Json JsonTail Field OlderCopy NoUsableCopy Overwritten
     Luks1Hash Luks1HashLength Luks1Stripes Luks1SlotOffset Luks1SlotInData Luks1SlotsOverlap
-    Luks1KeyBytes DigestHash Argon2Memory Argon2Lanes Argon2Work Pbkdf2Iterations KeyBytes LabelLength
+    Luks1KeyBytes DigestHash Argon2Memory Argon2Lanes Argon2Work Pbkdf2Iterations KeyBytes LabelLength Policy ProfileText Profile
     UuidText NoSuchObject ObjectInUse NewerDamagedCopy RestoreMismatch RestoreRequirement Convert
      ObjectId NoFreeObject NoAreaSpace MetadataFull ConcurrentUpdate
     Option Random
@@ -45,7 +45,7 @@ variants! { FAULTS, fault_name, Fault:
     Missing Type Empty Key Decimal Unsigned32 Zero Multiple TooLarge TooSmall Word Reference
     RequirementTwice NoSegment RegularBehindBackup SegmentIds SegmentCount DynamicNotLast Overlap Wraps
     NoDigest DigestCount Dynamic ReencryptionLacks ReencryptionMismatch DataOffset AreaEnd TextTooLong
-    JsonSize Members PowerOfTwo Base64 Length
+    JsonSize Members PowerOfTwo UnknownMember Range Base64 Length
 }
 
 variants! { SYNTAX, syntax_name, SyntaxFault:
@@ -169,6 +169,24 @@ fn errors() -> Vec<Error> {
             user,
             requested: 5000,
             limit: 4096,
+        },
+        Error::Policy {
+            field: JsonPath::top()
+                .member("segments")
+                .member("0")
+                .member("sector_size"),
+            found: Quoted::new("512"),
+            expected: Quoted::new("4096"),
+        },
+        Error::ProfileText {
+            source: SyntaxError {
+                at: 3,
+                fault: SyntaxFault::Unfinished,
+            },
+        },
+        Error::Profile {
+            path: JsonPath::top().member("keyslots").member("count"),
+            fault: Fault::Range,
         },
         Error::LabelLength {
             field: "label",
@@ -319,6 +337,8 @@ fn faults() -> Vec<Fault> {
             expected: 4,
         },
         Fault::PowerOfTwo { found: 1536 },
+        Fault::UnknownMember,
+        Fault::Range,
         Fault::Base64,
         Fault::Length {
             found: 1,

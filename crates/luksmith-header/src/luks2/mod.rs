@@ -7,7 +7,7 @@ mod binary;
 mod create;
 mod edit;
 mod metadata;
-mod node;
+pub(crate) mod node;
 mod pair;
 mod repair;
 mod requirement;

@@ -29,24 +29,24 @@ impl Place<'_> {
 
 /// A value of the tree (`'t`) and its place (`'p`).
 #[derive(Clone, Copy)]
-pub(super) struct Node<'t, 'p> {
+pub(crate) struct Node<'t, 'p> {
     value: &'t Value,
     place: Place<'p>,
 }
 
 /// An object of the tree and its place.
 #[derive(Clone, Copy)]
-pub(super) struct ObjectNode<'t, 'p> {
+pub(crate) struct ObjectNode<'t, 'p> {
     object: &'t Object,
     place: Place<'p>,
 }
 
 impl<'t, 'p> Node<'t, 'p> {
-    pub(super) fn path(&self) -> JsonPath {
+    pub(crate) fn path(&self) -> JsonPath {
         self.place.path()
     }
 
-    pub(super) fn fail<T>(&self, fault: Fault) -> Result<T, Error> {
+    pub(crate) fn fail<T>(&self, fault: Fault) -> Result<T, Error> {
         Err(Error::Field {
             path: self.path(),
             fault,
@@ -60,7 +60,7 @@ impl<'t, 'p> Node<'t, 'p> {
         })
     }
 
-    pub(super) fn object(&self) -> Result<ObjectNode<'t, 'p>, Error> {
+    pub(crate) fn object(&self) -> Result<ObjectNode<'t, 'p>, Error> {
         match self.value.as_object() {
             Some(object) => Ok(ObjectNode {
                 object,
@@ -71,7 +71,7 @@ impl<'t, 'p> Node<'t, 'p> {
     }
 
     /// Gives the elements of an array.
-    pub(super) fn elements<'s>(&'s self) -> Result<impl Iterator<Item = Node<'t, 's>>, Error> {
+    pub(crate) fn elements<'s>(&'s self) -> Result<impl Iterator<Item = Node<'t, 's>>, Error> {
         match self.value.as_array() {
             Some(values) => Ok(values
                 .iter()
@@ -85,12 +85,12 @@ impl<'t, 'p> Node<'t, 'p> {
     }
 
     /// Gives the strings of an array of nothing else, each up to its first zero character.
-    pub(super) fn strings(&self) -> Result<Vec<&'t str>, Error> {
+    pub(crate) fn strings(&self) -> Result<Vec<&'t str>, Error> {
         self.elements()?.map(|element| element.text()).collect()
     }
 
     /// Gives a string up to its first zero character.
-    pub(super) fn text(&self) -> Result<&'t str, Error> {
+    pub(crate) fn text(&self) -> Result<&'t str, Error> {
         match self.value.as_c_str() {
             Some(text) => Ok(text),
             None => self.wrong_type("a string"),
@@ -98,7 +98,7 @@ impl<'t, 'p> Node<'t, 'p> {
     }
 
     /// Gives a string that is not empty, up to its first zero character.
-    pub(super) fn word(&self) -> Result<&'t str, Error> {
+    pub(crate) fn word(&self) -> Result<&'t str, Error> {
         let text = self.text()?;
         if text.is_empty() {
             return self.fail(Fault::Empty);
@@ -107,7 +107,7 @@ impl<'t, 'p> Node<'t, 'p> {
     }
 
     /// Gives a number of 64 bits from a string of digits only.
-    pub(super) fn strict_decimal(&self) -> Result<u64, Error> {
+    pub(crate) fn strict_decimal(&self) -> Result<u64, Error> {
         let text = self.word()?;
         match strict_decimal(text) {
             Some(number) => Ok(number),
@@ -118,7 +118,7 @@ impl<'t, 'p> Node<'t, 'p> {
     }
 
     /// Gives a number of 64 bits from a string, as `strtoull` reads it.
-    pub(super) fn loose_decimal(&self) -> Result<u64, Error> {
+    pub(crate) fn loose_decimal(&self) -> Result<u64, Error> {
         let text = self.word()?;
         match loose_decimal(text) {
             Some(number) => Ok(number),
@@ -129,7 +129,7 @@ impl<'t, 'p> Node<'t, 'p> {
     }
 
     /// Gives a size: `None` for the word "dynamic", else a strict decimal.
-    pub(super) fn size(&self) -> Result<Option<u64>, Error> {
+    pub(crate) fn size(&self) -> Result<Option<u64>, Error> {
         if self.word()? == "dynamic" {
             return Ok(None);
         }
@@ -137,7 +137,7 @@ impl<'t, 'p> Node<'t, 'p> {
     }
 
     /// Gives an integer that fits 32 bits without sign.
-    pub(super) fn unsigned32(&self) -> Result<u32, Error> {
+    pub(crate) fn unsigned32(&self) -> Result<u32, Error> {
         match self.value.as_integer() {
             Some(number) => match number.as_u32() {
                 Some(value) => Ok(value),
@@ -149,8 +149,20 @@ impl<'t, 'p> Node<'t, 'p> {
         }
     }
 
+    /// Gives an integer that fits 64 bits without sign.
+    pub(crate) fn unsigned64(&self) -> Result<u64, Error> {
+        let number = self
+            .value
+            .as_integer()
+            .and_then(crate::json::Number::saturated);
+        match number.map(u64::try_from) {
+            Some(Ok(value)) => Ok(value),
+            _ => self.wrong_type("an integer from 0 up"),
+        }
+    }
+
     /// Gives an integer of a field that is not range-checked, as cryptsetup uses it.
-    pub(super) fn unchecked32(&self) -> Result<u32, Error> {
+    pub(crate) fn unchecked32(&self) -> Result<u32, Error> {
         match self
             .value
             .as_integer()
@@ -161,12 +173,12 @@ impl<'t, 'p> Node<'t, 'p> {
         }
     }
 
-    pub(super) fn value(&self) -> &'t Value {
+    pub(crate) fn value(&self) -> &'t Value {
         self.value
     }
 
     /// Checks that the number is a multiple.
-    pub(super) fn multiple(&self, found: u64, of: u64) -> Result<(), Error> {
+    pub(crate) fn multiple(&self, found: u64, of: u64) -> Result<(), Error> {
         if found.is_multiple_of(of) {
             Ok(())
         } else {
@@ -176,22 +188,22 @@ impl<'t, 'p> Node<'t, 'p> {
 }
 
 impl<'t, 'p> ObjectNode<'t, 'p> {
-    pub(super) fn top(object: &'t Object) -> Self {
+    pub(crate) fn top(object: &'t Object) -> Self {
         Self {
             object,
             place: Place::Top,
         }
     }
 
-    pub(super) fn object(&self) -> &'t Object {
+    pub(crate) fn object(&self) -> &'t Object {
         self.object
     }
 
-    pub(super) fn path(&self) -> JsonPath {
+    pub(crate) fn path(&self) -> JsonPath {
         self.place.path()
     }
 
-    pub(super) fn fail<T>(&self, fault: Fault) -> Result<T, Error> {
+    pub(crate) fn fail<T>(&self, fault: Fault) -> Result<T, Error> {
         Err(Error::Field {
             path: self.path(),
             fault,
@@ -199,7 +211,7 @@ impl<'t, 'p> ObjectNode<'t, 'p> {
     }
 
     /// Gives a member that must be there.
-    pub(super) fn member<'s>(&'s self, key: &'s str) -> Result<Node<'t, 's>, Error> {
+    pub(crate) fn member<'s>(&'s self, key: &'s str) -> Result<Node<'t, 's>, Error> {
         match self.optional(key) {
             Some(node) => Ok(node),
             None => Err(Error::Field {
@@ -210,7 +222,7 @@ impl<'t, 'p> ObjectNode<'t, 'p> {
     }
 
     /// Gives a member that may be missing.
-    pub(super) fn optional<'s>(&'s self, key: &'s str) -> Option<Node<'t, 's>> {
+    pub(crate) fn optional<'s>(&'s self, key: &'s str) -> Option<Node<'t, 's>> {
         self.object.get(key).map(|value| Node {
             value,
             place: Place::Member(&self.place, key),
@@ -218,7 +230,7 @@ impl<'t, 'p> ObjectNode<'t, 'p> {
     }
 
     /// Gives all members, with their keys.
-    pub(super) fn members<'s>(&'s self) -> impl Iterator<Item = (&'t str, Node<'t, 's>)>
+    pub(crate) fn members<'s>(&'s self) -> impl Iterator<Item = (&'t str, Node<'t, 's>)>
     where
         't: 's,
     {
@@ -231,20 +243,20 @@ impl<'t, 'p> ObjectNode<'t, 'p> {
         })
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.object.len()
     }
 }
 
 /// Reads digits only, any number of leading zeros.
-pub(super) fn strict_decimal(text: &str) -> Option<u64> {
+pub(crate) fn strict_decimal(text: &str) -> Option<u64> {
     let digits_only = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits_only { text.parse().ok() } else { None }
 }
 
 /// Reads as `strtoull` with base 10 does, the whole text: white space, a sign, digits; a minus
 /// wraps around.
-pub(super) fn loose_decimal(text: &str) -> Option<u64> {
+pub(crate) fn loose_decimal(text: &str) -> Option<u64> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
     if let Some(digits) = text.strip_prefix('-') {
         return strict_decimal(digits).map(u64::wrapping_neg);
@@ -253,7 +265,7 @@ pub(super) fn loose_decimal(text: &str) -> Option<u64> {
 }
 
 /// Gives what `atoi` makes of a key of digits: saturated to 64 bits, then cut to 32.
-pub(super) fn atoi(key: &str) -> i32 {
+pub(crate) fn atoi(key: &str) -> i32 {
     let saturated = match strict_decimal(key) {
         Some(value) => i64::try_from(value).unwrap_or(i64::MAX),
         None if key.is_empty() => 0,
@@ -264,7 +276,7 @@ pub(super) fn atoi(key: &str) -> i32 {
 }
 
 /// Gives the id that a key spells in canonical form: no leading zeros, below 2^31.
-pub(super) fn canonical_id(key: &str) -> Option<u32> {
+pub(crate) fn canonical_id(key: &str) -> Option<u32> {
     let id: u32 = strict_decimal(key)?.try_into().ok()?;
     (i32::try_from(id).is_ok() && id.to_string() == key).then_some(id)
 }
