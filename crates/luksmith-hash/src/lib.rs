@@ -1,7 +1,8 @@
 //! The hashes that LUKS headers and tags may name: digest, HMAC and PBKDF2 by name.
 //!
-//! A header names its hashes in text. [`HashName::parse`] turns the text into a value, case-insensitively
-//! and with the aliases that cryptsetup's crypto library accepts; everything else here takes that value.
+//! A header names its hashes in text. [`HashName::parse`] turns the text into a value,
+//! case-insensitively and with the aliases that cryptsetup's crypto library accepts; everything
+//! else here takes that value.
 //!
 //! ```
 //! use luksmith_hash::{Hash, HashName};
@@ -14,13 +15,13 @@
 //! # Ok::<(), luksmith_hash::Error>(())
 //! ```
 //!
-//! States are wiped when they are dropped. Speed over runs of sectors is the matter of `luksmith-simd`;
-//! the code here is one stream at a time.
+//! States are wiped when they are dropped. Speed over runs of sectors is the matter of
+//! `luksmith-simd`; the code here is one stream at a time.
 //!
 //! # Features
-//! `sha1` and the SHA-2 family are always there. One feature adds each other family: `blake2`, `md5`,
-//! `ripemd`, `sha3`, `sm3`, `streebog`, `whirlpool`; `all-hashes` (default) adds them all. A hash that
-//! is known but not built in is told apart from an unknown one: [`Error::NotBuiltIn`].
+//! `sha1` and the SHA-2 family are always there. One feature adds each other family: `blake2`,
+//! `md5`, `ripemd`, `sha3`, `sm3`, `streebog`, `whirlpool`; `all-hashes` (default) adds them all. A
+//! hash that is known but not built in is told apart from an unknown one: [`Error::NotBuiltIn`].
 #![no_std]
 
 #[cfg(test)]

@@ -107,7 +107,8 @@ impl HashName {
         find(name.as_bytes())
     }
 
-    /// Like [`parse`](Self::parse), for names from binary headers: no byte after them, not even a zero.
+    /// Like [`parse`](Self::parse), for names from binary headers: no byte after them, not even a
+    /// zero.
     ///
     /// # Errors
     /// As [`parse`](Self::parse).

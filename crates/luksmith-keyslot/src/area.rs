@@ -24,8 +24,8 @@ pub(crate) struct Area<'a> {
 
 /// Whether a keyslot whose cipher leaves its key readable by anyone may be used.
 ///
-/// Such a slot opens with the empty passphrase alone; whoever can write to the header can add one, and
-/// with it a volume key of their choice.
+/// Such a slot opens with the empty passphrase alone; whoever can write to the header can add one,
+/// and with it a volume key of their choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NullCipherKeyslots {
     /// They are refused.

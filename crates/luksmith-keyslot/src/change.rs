@@ -1,22 +1,23 @@
-//! Changing the keyslots of a volume: add, change, convert, remove, erase, priorities, unbound keys.
+//! Changing the keyslots of a volume: add, change, convert, remove, erase, priorities, unbound
+//! keys.
 //!
-//! No change loses a key, wherever it is cut off: after a crash the volume opens with the old keys or
-//! with the new ones. The orders of writes are these, and every step is flushed before the next:
+//! No change loses a key, wherever it is cut off: after a crash the volume opens with the old keys
+//! or with the new ones. The orders of writes are these, and every step is flushed before the next:
 //!
-//! | change | LUKS2 | LUKS1 |
-//! |---|---|---|
-//! | add | area; header | area; header |
-//! | change, convert | new area; header with both keyslots; old area wiped; header without the old | area of a free keyslot; header; old keyslot's area; header; free keyslot's area wiped; header |
-//! | the same without room | backup stored; area overwritten; header | backup stored; area overwritten; header |
-//! | remove | area wiped; header | area wiped; header |
-//! | erase | every area wiped; header | every area wiped; header |
-//! | priority | header | - |
-//! | the other version, a header from a file | backup stored; areas moved; header | the same |
+//! * Add: the area; the header.
+//! * Change and convert, LUKS2: a new area; the header with both keyslots; the old area wiped; the
+//!   header without the old keyslot.
+//! * Change and convert, LUKS1: a free keyslot's area; the header; the keyslot's own area; the
+//!   header; the free keyslot's area wiped; the header.
+//! * The same without room for a second area: a backup stored; the area overwritten; the header.
+//! * Remove and erase: the areas wiped; the header.
+//! * Priority: the header.
+//! * The other version, or a header from a file: a backup stored; the areas moved; the header.
 //!
-//! A removed keyslot's area is wiped *before* the header forgets it. Cut off in between, the keyslot is
-//! still listed and can be removed again; the other way round its key material would stay on the disk
-//! for good, and nobody would know. It is overwritten once with random bytes: on flash storage the
-//! medium may keep an older copy.
+//! A removed keyslot's area is wiped *before* the header forgets it. Cut off in between, the
+//! keyslot is still listed and can be removed again; the other way round its key material would
+//! stay on the disk for good, and nobody would know. It is overwritten once with random bytes: on
+//! flash storage the medium may keep an older copy.
 //!
 //! The caller holds the locks that its system asks for, for the whole of a change.
 
@@ -55,8 +56,8 @@ pub enum LastKeyslot {
 
 /// Changes the keyslots of one volume.
 ///
-/// Each method either succeeds, and then the header in memory is the one on the device, or fails, and
-/// then the header in memory is as it was before. After [`Error::Device`], or
+/// Each method either succeeds, and then the header in memory is the one on the device, or fails,
+/// and then the header in memory is as it was before. After [`Error::Device`], or
 /// [`luksmith_header::Error::Device`] inside [`Error::Header`], read the header again: the device
 /// holds the old one or the new one.
 ///
@@ -133,8 +134,8 @@ where
     /// Adds a keyslot that holds `unlocked`'s key behind `passphrase`, and gives its number.
     ///
     /// # Errors
-    /// Before the first write: [`Error::CostRange`], [`Error::Requirement`], [`Error::Header`] for a
-    /// number that is taken, no free number, no room for an area, full metadata. What
+    /// Before the first write: [`Error::CostRange`], [`Error::Requirement`], [`Error::Header`] for
+    /// a number that is taken, no free number, no room for an area, full metadata. What
     /// [`Material::write`](crate::Material::write) gives, and [`Error::Header`] when writing it.
     pub fn add(
         &mut self,
@@ -170,8 +171,8 @@ where
     /// Puts `passphrase` in the place of what opened `keyslot`, which holds `unlocked`'s key. The
     /// number of the keyslot stays the same.
     ///
-    /// The old keyslot works until the new one is durable. Where there is no room for both, `backup`
-    /// gets the header and all areas first; without one that is refused.
+    /// The old keyslot works until the new one is durable. Where there is no room for both,
+    /// `backup` gets the header and all areas first; without one that is refused.
     ///
     /// # Errors
     /// As [`add`](Self::add); [`Error::NoSuchKeyslot`]; [`Error::OtherKey`] if the keyslot holds
@@ -228,11 +229,12 @@ where
         Ok(found)
     }
 
-    /// Removes a keyslot. No passphrase is needed; whoever can write to the device can do so anyway.
+    /// Removes a keyslot. No passphrase is needed; whoever can write to the device can do so
+    /// anyway.
     ///
     /// # Errors
-    /// [`Error::NoSuchKeyslot`], [`Error::LastKeyslot`], [`Error::KeyslotType`] for the working area
-    /// of a re-encryption, [`Error::Header`], [`Error::Device`], [`Error::Random`].
+    /// [`Error::NoSuchKeyslot`], [`Error::LastKeyslot`], [`Error::KeyslotType`] for the working
+    /// area of a re-encryption, [`Error::Header`], [`Error::Device`], [`Error::Random`].
     pub fn remove(&mut self, keyslot: u32, last: LastKeyslot) -> Result<(), Error> {
         match self.header {
             Header::Luks1(_) => self.remove_luks1(&[keyslot], last),
@@ -254,8 +256,8 @@ where
         Ok(keyslot)
     }
 
-    /// Removes every keyslot of the volume's key, and gives their numbers. Unbound ones stay. Without
-    /// a copy of the header or of the volume key, the data are lost for good.
+    /// Removes every keyslot of the volume's key, and gives their numbers. Unbound ones stay.
+    /// Without a copy of the header or of the volume key, the data are lost for good.
     ///
     /// # Errors
     /// As [`remove`](Self::remove).
@@ -274,7 +276,8 @@ where
     /// Sets when a keyslot is tried. LUKS2 only.
     ///
     /// # Errors
-    /// [`Error::NoSuchKeyslot`], [`Error::Luks1Feature`], [`Error::Requirement`], [`Error::Header`].
+    /// [`Error::NoSuchKeyslot`], [`Error::Luks1Feature`], [`Error::Requirement`],
+    /// [`Error::Header`].
     pub fn set_priority(&mut self, keyslot: u32, priority: Priority) -> Result<(), Error> {
         self.set_priority_luks2(keyslot, priority)
     }

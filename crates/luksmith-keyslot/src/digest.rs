@@ -13,8 +13,8 @@ use crate::{
 /// Bytes of the shortest digest, and of every LUKS1 digest.
 pub const MIN_DIGEST_BYTES: usize = 20;
 
-/// A PBKDF2 digest whose form is right: salt of 32 bytes, as many digest bytes as LUKS1 has or as the
-/// hash gives.
+/// A PBKDF2 digest whose form is right: salt of 32 bytes, as many digest bytes as LUKS1 has or as
+/// the hash gives.
 ///
 /// A digest of another form cannot be made. A reader that skips the comparison for one (because
 /// there is nothing to compare, say) takes any passphrase for the right one.
@@ -32,8 +32,9 @@ impl KeyDigest {
     /// Takes the digest of number `id`: its salt and its value, decoded.
     ///
     /// # Errors
-    /// [`Error::SaltLength`] unless the salt has 32 bytes, [`Error::DigestLength`] unless the digest
-    /// has 20 bytes or exactly the hash's (and 20 to 64 in any case), [`Error::NoIterations`].
+    /// [`Error::SaltLength`] unless the salt has 32 bytes, [`Error::DigestLength`] unless the
+    /// digest has 20 bytes or exactly the hash's (and 20 to 64 in any case),
+    /// [`Error::NoIterations`].
     ///
     /// # Format
     /// docs/formats/luks2.md, "Digests".
@@ -148,8 +149,8 @@ impl KeyDigest {
     /// Tells in constant time whether `key`, which must have `key_bytes` bytes, is the key of this
     /// digest.
     ///
-    /// The length counts: HMAC pads short keys with zeros, so a key and the same key with zeros behind
-    /// it have one digest.
+    /// The length counts: HMAC pads short keys with zeros, so a key and the same key with zeros
+    /// behind it have one digest.
     pub(crate) fn check(
         &self,
         key: &[u8],
@@ -192,7 +193,8 @@ impl KeyDigest {
 /// Turns a candidate into a volume key if `digest` agrees and it has exactly `key_bytes` bytes.
 ///
 /// # Errors
-/// [`Error::DigestMismatch`], [`Error::KeyLength`], [`Error::Header`] for a limit, [`Error::Cancelled`].
+/// [`Error::DigestMismatch`], [`Error::KeyLength`], [`Error::Header`] for a limit,
+/// [`Error::Cancelled`].
 pub fn verify(
     candidate: CandidateKey,
     digest: &KeyDigest,

@@ -158,8 +158,8 @@ impl Kdf {
     /// The cost is held against the budget before anything is allocated or run.
     ///
     /// # Errors
-    /// [`Error::Header`] for a limit, [`Error::NoIterations`], [`Error::Argon2Cost`], [`Error::AreaKeyBytes`],
-    /// [`Error::OutOfMemory`], [`Error::Cancelled`].
+    /// [`Error::Header`] for a limit, [`Error::NoIterations`], [`Error::Argon2Cost`],
+    /// [`Error::AreaKeyBytes`], [`Error::OutOfMemory`], [`Error::Cancelled`].
     ///
     /// # Format
     /// docs/formats/luks2.md, "Derived key"; LUKS1 uses the PBKDF2 form.

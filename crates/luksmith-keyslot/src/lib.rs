@@ -2,11 +2,11 @@
 //! digests, keyslots.
 //!
 //! [`unlock`](unlock::unlock) takes a header and what the caller has (a passphrase, the volume key,
-//! a callback) and gives the [`VolumeKey`]. A `VolumeKey` exists only if a digest has accepted it, or
-//! if it was generated for a new volume.
+//! a callback) and gives the [`VolumeKey`]. A `VolumeKey` exists only if a digest has accepted it,
+//! or if it was generated for a new volume.
 //!
-//! Secrets wipe themselves, cannot be copied, printed or compared, and lie in locked memory where the
-//! system has it. What a header may cost is bounded before anything is allocated or derived.
+//! Secrets wipe themselves, cannot be copied, printed or compared, and lie in locked memory where
+//! the system has it. What a header may cost is bounded before anything is allocated or derived.
 //!
 //! # Features
 //! * `std` (default): secrets in locked memory that core dumps leave out, reading key files, the

@@ -1,8 +1,8 @@
 //! The secrets: a passphrase, the key of a keyslot area, a key not yet proven, and the volume key.
 //!
-//! Each wipes itself on drop and lives in storage that never moves or grows. With `std` that storage
-//! is locked into memory and left out of core dumps where the system allows it. None of them can be
-//! cloned, printed or compared; `Debug` shows the type and the length.
+//! Each wipes itself on drop and lives in storage that never moves or grows. With `std` that
+//! storage is locked into memory and left out of core dumps where the system allows it. None of
+//! them can be cloned, printed or compared; `Debug` shows the type and the length.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -46,8 +46,8 @@ macro_rules! secret {
 }
 
 secret! {
-    /// What unlocks a keyslot: bytes, taken as they are. Nothing is trimmed, so a newline at the end
-    /// of a key file is part of it.
+    /// What unlocks a keyslot: bytes, taken as they are. Nothing is trimmed, so a newline at the
+    /// end of a key file is part of it.
     ///
     /// ```
     /// use luksmith_keyslot::Passphrase;
@@ -93,7 +93,8 @@ impl Passphrase {
         Ok(Self(Storage::copy_of(bytes)?))
     }
 
-    /// Takes the bytes of a passphrase and wipes the vector they came in, its spare capacity included.
+    /// Takes the bytes of a passphrase and wipes the vector they came in, its spare capacity
+    /// included.
     ///
     /// # Errors
     /// As [`new`](Self::new).

@@ -1,7 +1,7 @@
 //! From a passphrase, or a key, to the volume key of a header.
 //!
-//! Keyslots are tried by priority, then in the header's order. One that is damaged, not supported or
-//! too costly does not hide those behind it: its error is remembered in the [`Report`].
+//! Keyslots are tried by priority, then in the header's order. One that is damaged, not supported
+//! or too costly does not hide those behind it: its error is remembered in the [`Report`].
 
 mod report;
 
@@ -100,7 +100,8 @@ impl UnlockOptions {
         self
     }
 
-    /// Says how long the volume key must be, exactly: what cipher and integrity of the segment need.
+    /// Says how long the volume key must be, exactly: what cipher and integrity of the segment
+    /// need.
     #[must_use]
     pub const fn key_bytes(mut self, bytes: u32) -> Self {
         self.key_bytes = Some(bytes);
@@ -124,7 +125,8 @@ pub struct Unlocked {
 
 /// Unlocks a header whose keyslot areas are on `device`.
 ///
-/// Requirements of the header are not looked at: testing a passphrase ignores them, mapping must not.
+/// Requirements of the header are not looked at: testing a passphrase ignores them, mapping must
+/// not.
 ///
 /// ```no_run
 /// use luksmith_block::{BlockDevice, Control};

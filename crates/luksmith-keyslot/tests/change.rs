@@ -361,8 +361,8 @@ fn a_device_of_large_sectors_is_changed_like_one_of_small_ones() {
     }
 }
 
-/// Fails every operation of a change once: an error comes out, the header in memory is as it was, and
-/// the device still opens with one of the passphrases.
+/// Fails every operation of a change once: an error comes out, the header in memory is as it was,
+/// and the device still opens with one of the passphrases.
 fn fail_everywhere(name: &str, hash: HashName) {
     let plan = KeyslotPlan::new(Kdf::Pbkdf2 {
         hash,

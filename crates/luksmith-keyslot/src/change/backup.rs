@@ -7,8 +7,8 @@ use crate::Error;
 
 /// Takes a copy of a header with its keyslot areas, as `luksHeaderBackup` makes it.
 ///
-/// The bytes come in order, without gaps. A program that cannot finish a change tells its user where
-/// the copy is: restoring it gives the old keys back.
+/// The bytes come in order, without gaps. A program that cannot finish a change tells its user
+/// where the copy is: restoring it gives the old keys back.
 pub trait HeaderBackup {
     /// Takes the next bytes.
     ///

@@ -1,9 +1,9 @@
 //! Changes of a LUKS1 header.
 //!
-//! The header is one piece of 1024 bytes without a checksum or a second copy, and a write of it may be
-//! cut off between its two sectors. So no write may depend on both of them: each changes one keyslot
-//! that nobody relies on at that moment. (Keyslot 6 lies across the border. Cut in two, it opens
-//! nothing; the others are whole.)
+//! The header is one piece of 1024 bytes without a checksum or a second copy, and a write of it may
+//! be cut off between its two sectors. So no write may depend on both of them: each changes one
+//! keyslot that nobody relies on at that moment. (Keyslot 6 lies across the border. Cut in two, it
+//! opens nothing; the others are whole.)
 
 use alloc::vec::Vec;
 

@@ -27,8 +27,9 @@ pub struct KeyslotPlan {
 }
 
 impl KeyslotPlan {
-    /// Plans a keyslot with this key derivation; everything else as cryptsetup chooses it: the lowest
-    /// free number, the volume's cipher where it serves, the key derivation's hash for the stripes.
+    /// Plans a keyslot with this key derivation; everything else as cryptsetup chooses it: the
+    /// lowest free number, the volume's cipher where it serves, the key derivation's hash for the
+    /// stripes.
     #[must_use]
     pub fn new(kdf: Kdf) -> Self {
         Self {

@@ -1,8 +1,9 @@
 //! Changes of a whole header: the other version, or an older header back from a file.
 //!
 //! Neither has room to be safe by itself: key material moves over the old header, or everything is
-//! overwritten. So a backup of what is there becomes durable first. Cut off later, the device may hold
-//! no header at all; restoring the backup gives the old keys back, and the change can be repeated.
+//! overwritten. So a backup of what is there becomes durable first. Cut off later, the device may
+//! hold no header at all; restoring the backup gives the old keys back, and the change can be
+//! repeated.
 
 use luksmith_block::BlockDevice;
 use luksmith_header::{
@@ -24,8 +25,8 @@ where
     /// 1. what is in the way is said; 2. the backup, durable; 3. the areas move; 4. the header.
     ///
     /// # Errors
-    /// [`luksmith_header::Error::Convert`] inside [`Error::Header`] for what is in the way, also of a
-    /// header that is LUKS2 already; [`Error::HeaderChanged`]; [`Error::Backup`].
+    /// [`luksmith_header::Error::Convert`] inside [`Error::Header`] for what is in the way, also of
+    /// a header that is LUKS2 already; [`Error::HeaderChanged`]; [`Error::Backup`].
     pub fn convert_to_luks2(&mut self, backup: &mut dyn HeaderBackup) -> Result<(), Error> {
         let Header::Luks1(header) = &*self.header else {
             return Err(already(2));
@@ -43,8 +44,8 @@ where
     /// The order is that of [`convert_to_luks2`](Self::convert_to_luks2).
     ///
     /// # Errors
-    /// [`luksmith_header::Error::Convert`] inside [`Error::Header`] for what is in the way, also of a
-    /// header that is LUKS1 already, or one that was changed since; [`Error::Backup`].
+    /// [`luksmith_header::Error::Convert`] inside [`Error::Header`] for what is in the way, also of
+    /// a header that is LUKS1 already, or one that was changed since; [`Error::Backup`].
     pub fn convert_to_luks1(&mut self, backup: &mut dyn HeaderBackup) -> Result<(), Error> {
         let Header::Luks2(header) = &*self.header else {
             return Err(already(1));
@@ -78,7 +79,8 @@ fn already(version: u16) -> Error {
 /// version, no header at all) is for the caller to ask, before: the plan tells.
 ///
 /// # Errors
-/// [`Error::Backup`] before the first write; [`Error::Header`] with what the devices or the header say.
+/// [`Error::Backup`] before the first write; [`Error::Header`] with what the devices or the header
+/// say.
 pub fn restore_header<B, T>(
     plan: &RestorePlan,
     file: &B,

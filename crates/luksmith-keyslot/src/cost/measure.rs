@@ -23,14 +23,14 @@ pub const DEFAULT_TARGET: Duration = Duration::from_millis(2000);
 /// What the check of a digest should take.
 pub const DIGEST_TARGET: Duration = Duration::from_millis(125);
 
-/// How much faster Argon2 runs here than in the libraries that cryptsetup uses, at least: 2.0 to 2.9
-/// times libargon2 built for the same processor, 2 to 4 times OpenSSL 3.6. Costs are chosen as if this
-/// machine ran it that much slower; a measurement that left this out would make volumes that other
-/// programs take seconds longer to open.
+/// How much faster Argon2 runs here than in the libraries that cryptsetup uses, at least: 2.0 to
+/// 2.9 times libargon2 built for the same processor, 2 to 4 times OpenSSL 3.6. Costs are chosen as
+/// if this machine ran it that much slower; a measurement that left this out would make volumes
+/// that other programs take seconds longer to open.
 const ARGON2_HEAD_START: u32 = 2;
 
-/// The plain stream that is measured here is up to this part slower than OpenSSL's, which was seen to
-/// be 7 % faster: the iterations found are raised by a quarter, to stay on the strong side.
+/// The plain stream that is measured here is up to this part slower than OpenSSL's, which was seen
+/// to be 7 % faster: the iterations found are raised by a quarter, to stay on the strong side.
 const PBKDF2_LAG: u64 = 4;
 
 /// A measured Argon2 keyslot takes at least this much memory, in KiB, unless it may not.
@@ -71,8 +71,8 @@ impl Default for Method {
 
 /// Finds the costs at which deriving `key_bytes` bytes takes about `target` on this machine.
 ///
-/// Takes up to a few times `target` itself. Never gives less than the minimum of new keyslots, however
-/// short the target is.
+/// Takes up to a few times `target` itself. Never gives less than the minimum of new keyslots,
+/// however short the target is.
 ///
 /// # Errors
 /// [`Error::Cancelled`], [`Error::OutOfMemory`], [`Error::NoClock`] where the system does not count

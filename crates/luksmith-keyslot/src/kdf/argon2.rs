@@ -9,8 +9,8 @@ use luksmith_simd::{Argon2, Argon2Threads};
 use super::{Argon2Cost, Argon2Variant, Effort, Threads};
 use crate::Error;
 
-/// The memory matrix. Every block of it was derived from the passphrase, so it is wiped on drop; with
-/// `std` it is also kept out of core dumps and swap where the system allows it.
+/// The memory matrix. Every block of it was derived from the passphrase, so it is wiped on drop;
+/// with `std` it is also kept out of core dumps and swap where the system allows it.
 #[cfg(feature = "std")]
 struct Arena(luksmith_sys::Arena);
 
@@ -85,8 +85,8 @@ pub(super) fn derive(
     }
 }
 
-/// Runs Argon2 once on this thread and gives what `time` says of it. The memory was touched before: a
-/// first touch costs time that later runs do not need.
+/// Runs Argon2 once on this thread and gives what `time` says of it. The memory was touched before:
+/// a first touch costs time that later runs do not need.
 #[cfg(feature = "std")]
 pub(crate) fn measure(
     variant: Argon2Variant,
