@@ -1,5 +1,6 @@
 //! Compares luksmith's kernels with other implementations, paired, in one process.
 
+mod gcm;
 mod harness;
 mod peers;
 mod xts;
@@ -7,7 +8,7 @@ mod xts;
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     harness::pin(1);
-    for mut case in xts::cases() {
+    for mut case in xts::cases().into_iter().chain(gcm::cases()) {
         if !case.name.contains(&filter) {
             continue;
         }

@@ -2,6 +2,8 @@
 
 use std::ptr::{null, null_mut};
 
+use luksmith_simd::GcmRun;
+
 /// A cipher of OpenSSL's EVP, keyed once.
 pub struct OpenSsl(*mut openssl_sys::EVP_CIPHER_CTX);
 
@@ -155,3 +157,119 @@ impl RustCrypto {
         }
     }
 }
+
+/// The calls of EVP, which OpenSSL and AWS-LC share, for AES-256-GCM sectors.
+macro_rules! evp_gcm {
+    ($name:ident, $sys:ident, $final:path, $get_tag:expr, $set_tag:expr) => {
+        /// AES-256-GCM of this library, keyed once.
+        pub struct $name(*mut $sys::EVP_CIPHER_CTX);
+
+        impl $name {
+            pub fn new(key: &[u8; 32], encrypt: bool) -> Self {
+                // SAFETY: the context is made and checked here; the key has the 32 bytes that the
+                // cipher reads, and EVP copies it.
+                unsafe {
+                    let context = $sys::EVP_CIPHER_CTX_new();
+                    assert!(!context.is_null());
+                    let done = $sys::EVP_CipherInit_ex(
+                        context,
+                        $sys::EVP_aes_256_gcm(),
+                        null_mut(),
+                        key.as_ptr(),
+                        null(),
+                        i32::from(encrypt),
+                    );
+                    assert_eq!(done, 1);
+                    Self(context)
+                }
+            }
+
+            /// Seals each sector in place and writes its tag.
+            pub fn seal(&mut self, run: GcmRun<'_>, data: &mut [u8], tags: &mut [u8]) {
+                let sectors = data.chunks_exact_mut(run.sector_bytes);
+                let ads = run.ads.chunks_exact(run.ad_bytes);
+                for (((sector, nonce), ad), tag) in sectors
+                    .zip(run.nonces)
+                    .zip(ads)
+                    .zip(tags.chunks_exact_mut(16))
+                {
+                    self.sector(nonce, ad, sector.as_ptr(), sector);
+                    // SAFETY: the tag has the 16 bytes that are asked for; GCM writes nothing at
+                    // the end, but the place would be large enough for a block.
+                    unsafe {
+                        let (mut written, mut end) = (0, [0_u8; 16]);
+                        $final(self.0, end.as_mut_ptr(), &raw mut written);
+                        $sys::EVP_CIPHER_CTX_ctrl(self.0, $get_tag, 16, tag.as_mut_ptr().cast());
+                    }
+                }
+            }
+
+            /// Opens each sector of `src` into `dst` and checks its tag.
+            pub fn open(&mut self, run: GcmRun<'_>, src: &[u8], dst: &mut [u8], tags: &[u8]) {
+                let sectors = src
+                    .chunks_exact(run.sector_bytes)
+                    .zip(dst.chunks_exact_mut(run.sector_bytes));
+                let ads = run.ads.chunks_exact(run.ad_bytes);
+                for ((((src, dst), nonce), ad), tag) in
+                    sectors.zip(run.nonces).zip(ads).zip(tags.chunks_exact(16))
+                {
+                    self.sector(nonce, ad, src.as_ptr(), dst);
+                    // SAFETY: the tag has the 16 bytes that are read; as in `seal` otherwise.
+                    unsafe {
+                        let (mut written, mut end) = (0, [0_u8; 16]);
+                        let tag = tag.as_ptr().cast_mut().cast();
+                        $sys::EVP_CIPHER_CTX_ctrl(self.0, $set_tag, 16, tag);
+                        let done = $final(self.0, end.as_mut_ptr(), &raw mut written);
+                        assert_eq!(done, 1, "tag of a sector");
+                    }
+                }
+            }
+
+            /// `src` points to as many bytes as `dst` has, and may be the same memory.
+            fn sector(&mut self, nonce: &[u8; 12], ad: &[u8], src: *const u8, dst: &mut [u8]) {
+                let mut written = 0;
+                // SAFETY: the nonce has the 12 bytes that GCM reads by default; the other slices
+                // have as many bytes as they are said to have.
+                unsafe {
+                    $sys::EVP_CipherInit_ex(self.0, null(), null_mut(), null(), nonce.as_ptr(), -1);
+                    $sys::EVP_CipherUpdate(
+                        self.0,
+                        null_mut(),
+                        &raw mut written,
+                        ad.as_ptr(),
+                        ad.len() as i32,
+                    );
+                    $sys::EVP_CipherUpdate(
+                        self.0,
+                        dst.as_mut_ptr(),
+                        &raw mut written,
+                        src,
+                        dst.len() as i32,
+                    );
+                }
+            }
+        }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                // SAFETY: made by `EVP_CIPHER_CTX_new` and freed nowhere else.
+                unsafe { $sys::EVP_CIPHER_CTX_free(self.0) }
+            }
+        }
+    };
+}
+
+evp_gcm!(
+    OpenSslGcm,
+    openssl_sys,
+    openssl_sys::EVP_CipherFinal,
+    openssl_sys::EVP_CTRL_GCM_GET_TAG,
+    openssl_sys::EVP_CTRL_GCM_SET_TAG
+);
+evp_gcm!(
+    AwsLcGcm,
+    aws_lc_sys,
+    aws_lc_sys::EVP_CipherFinal_ex,
+    aws_lc_sys::EVP_CTRL_AEAD_GET_TAG,
+    aws_lc_sys::EVP_CTRL_AEAD_SET_TAG
+);

@@ -38,7 +38,7 @@ impl Pages {
     }
 }
 
-fn contender_name(backend: Backend) -> &'static str {
+pub fn contender_name(backend: Backend) -> &'static str {
     match backend {
         Backend::Portable => "luksmith/portable",
         Backend::Aarch64 => "luksmith/aarch64",

@@ -3,5 +3,5 @@
 mod key;
 mod portable;
 
+pub(crate) use key::{BATCH, NONCE_BYTES, TAG_BYTES};
 pub use key::{GcmKey, GcmRun};
-pub(crate) use key::{NONCE_BYTES, TAG_BYTES};

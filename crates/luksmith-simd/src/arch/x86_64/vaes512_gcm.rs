@@ -21,8 +21,8 @@ use super::aesni::{self, AesNi};
 use super::schedule::{load128, store128};
 use super::vaes512::{Vaes512, load, spread, store, xor3};
 use crate::arch::round_keys::RoundKeys;
-use crate::buffers::Buffers;
-use crate::gcm::{GcmRun, NONCE_BYTES, TAG_BYTES};
+use crate::buffers::{Buffers, Chunk};
+use crate::gcm::{BATCH, GcmRun, NONCE_BYTES, TAG_BYTES};
 
 /// Vectors in one step.
 const WIDE: usize = 4;
@@ -35,8 +35,6 @@ pub(crate) const MAX_AD_BLOCKS: usize = 3;
 /// Powers of the hash key: for every block of the largest sector, its associated data and the
 /// block of lengths.
 const POWERS: usize = MAX_STEPS * STEP / 16 + MAX_AD_BLOCKS + 1;
-/// Sectors whose first counter blocks, which mask the tags, are encrypted together.
-const GROUP: usize = 4;
 
 /// Everything that is made once from a key.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -136,11 +134,56 @@ pub(crate) fn crypt<const N: usize, const DECRYPT: bool>(
     buffers: Buffers<'_>,
     tags: &mut [[u8; TAG_BYTES]],
 ) {
+    // Made before the vectors are loaded: a copy of unknown length is a call, and a call empties
+    // every vector register.
+    let mut batch = Batch::zeroed();
+    for at in 0..tags.len().min(BATCH) {
+        let Some((nonce, ad)) = run.sector(first + at) else {
+            break;
+        };
+        batch.set(at, nonce, ad, run.sector_bytes);
+    }
     #[expect(unsafe_code, reason = "call of a function with target features")]
     // SAFETY: a `Vaes512` exists only if `Vaes512::detect` saw avx512f, avx512bw, vaes, vpclmulqdq
     // and pclmulqdq on this machine, which are all that `sectors` enables.
     unsafe {
-        sectors::<N, DECRYPT>(keys, run, first, buffers, tags);
+        sectors::<N, DECRYPT>(keys, run, &mut batch, buffers, tags);
+    }
+}
+
+/// What the sectors of one call need besides their data.
+struct Batch {
+    /// Per sector, the associated data in up to three blocks, and in the fourth the lengths of
+    /// both parts in bits.
+    edges: [[[u8; 16]; 4]; BATCH],
+    /// Per sector, the counter block that counts 0.
+    nonces: [[u8; 16]; BATCH],
+    /// Per sector, the counter block that counts 1; encrypted, it masks the tag.
+    masks: [[u8; 16]; BATCH],
+}
+
+impl Batch {
+    const fn zeroed() -> Self {
+        Self {
+            edges: [[[0; 16]; 4]; BATCH],
+            nonces: [[0; 16]; BATCH],
+            masks: [[0; 16]; BATCH],
+        }
+    }
+
+    fn set(&mut self, at: usize, nonce: &[u8; NONCE_BYTES], ad: &[u8], sector_bytes: usize) {
+        let edge = &mut self.edges[at];
+        // The shape of dm-crypt, sector number and nonce, is copied without a call.
+        if let Some((ad, [])) = ad.split_first_chunk::<20>() {
+            edge.as_flattened_mut()[..20].copy_from_slice(ad);
+        } else {
+            edge.as_flattened_mut()[..ad.len()].copy_from_slice(ad);
+        }
+        edge[3][..8].copy_from_slice(&(ad.len() as u64 * 8).to_be_bytes());
+        edge[3][8..].copy_from_slice(&(sector_bytes as u64 * 8).to_be_bytes());
+        self.nonces[at][..NONCE_BYTES].copy_from_slice(nonce);
+        self.masks[at] = self.nonces[at];
+        self.masks[at][15] = 1;
     }
 }
 
@@ -148,7 +191,7 @@ pub(crate) fn crypt<const N: usize, const DECRYPT: bool>(
 fn sectors<const N: usize, const DECRYPT: bool>(
     keys: &GcmSchedule<N>,
     run: GcmRun<'_>,
-    mut first: usize,
+    batch: &mut Batch,
     mut buffers: Buffers<'_>,
     tags: &mut [[u8; TAG_BYTES]],
 ) {
@@ -167,95 +210,81 @@ fn sectors<const N: usize, const DECRYPT: bool>(
     for (to, key) in round_keys.iter_mut().zip(&keys.keys.0) {
         *to = spread(key);
     }
-    for tags in tags.chunks_mut(GROUP) {
-        mask_tags(&round_keys, run, first, tags);
-        for tag in tags {
-            let Some((nonce, ad)) = run.sector(first) else {
+    encrypt_masks(&round_keys, &mut batch.masks);
+    let sectors = tags
+        .iter_mut()
+        .zip(&batch.edges)
+        .zip(&batch.nonces)
+        .zip(&batch.masks);
+    for (((tag, edge), nonce), mask) in sectors {
+        let mut sum = Sum::start(edge, edge_powers);
+        let nonce = spread(nonce);
+        let Some(chunk) = buffers.next::<STEP>() else {
+            return;
+        };
+        let (counters, _) = keys.counters.as_chunks::<WIDE>();
+        let (powers, _) = powers.as_chunks::<WIDE>();
+        let mut before = step::<N, DECRYPT>(&round_keys, nonce, &counters[0], chunk);
+        for (counters, powers) in counters[1..].iter().zip(&powers[..steps - 1]) {
+            let Some(chunk) = buffers.next::<STEP>() else {
                 return;
             };
-            first += 1;
-            let mut sum = Sum::start(edge_block(ad, run.sector_bytes), edge_powers);
-            let nonce = spread(&counter_block(nonce, 0));
-            for step in 0..steps {
-                let Some(mut chunk) = buffers.next::<STEP>() else {
-                    return;
-                };
-                let at = step * WIDE..(step + 1) * WIDE;
-                let (counters, powers) = (&keys.counters[at.clone()], &powers[at]);
-                let mut state = [_mm512_setzero_si512(); WIDE];
-                for (one, counter) in state.iter_mut().zip(counters) {
-                    *one = _mm512_xor_si512(nonce, load_blocks(counter));
-                }
-                if DECRYPT {
-                    for (blocks, power) in chunk.src().as_chunks().0.iter().zip(powers) {
-                        sum.add(load(blocks), load(power));
-                    }
-                }
-                for key in &round_keys[1..N - 1] {
-                    for one in &mut state {
-                        *one = _mm512_aesenc_epi128(*one, *key);
-                    }
-                }
-                for (one, blocks) in state.iter_mut().zip(chunk.src().as_chunks().0) {
-                    let last = _mm512_xor_si512(load(blocks), round_keys[N - 1]);
-                    *one = _mm512_aesenclast_epi128(*one, last);
-                }
-                for (to, one) in chunk.dst().as_chunks_mut().0.iter_mut().zip(state) {
-                    store(to, one);
-                }
-                if !DECRYPT {
-                    for (one, power) in state.iter().zip(powers) {
-                        sum.add(*one, load(power));
-                    }
-                }
-            }
-            let mask = load128(tag);
-            store128(tag, _mm_xor_si128(mask, sum.finish()));
+            sum.add_all(before, powers);
+            before = step::<N, DECRYPT>(&round_keys, nonce, counters, chunk);
         }
+        sum.add_all(before, &powers[steps - 1]);
+        store128(tag, _mm_xor_si128(load128(mask), sum.finish()));
     }
 }
 
-/// Writes the encrypted first counter block of each sector, which masks its tag, to `tags`.
+/// One step of counter mode: gives the ciphertext, whatever the direction.
 #[inline]
 #[target_feature(enable = "avx512f,vaes")]
-fn mask_tags<const N: usize>(
+fn step<const N: usize, const DECRYPT: bool>(
     round_keys: &[__m512i; N],
-    run: GcmRun<'_>,
-    first: usize,
-    tags: &mut [[u8; TAG_BYTES]],
-) {
-    let mut blocks = [[0; 16]; GROUP];
-    for (block, nonce) in blocks.iter_mut().zip(run.nonces.iter().skip(first)) {
-        *block = counter_block(nonce, 1);
+    nonce: __m512i,
+    counters: &[[[u8; 16]; 4]; WIDE],
+    mut chunk: Chunk<'_, STEP>,
+) -> [__m512i; WIDE] {
+    let mut state = [_mm512_setzero_si512(); WIDE];
+    for (one, counter) in state.iter_mut().zip(counters) {
+        *one = _mm512_xor_si512(nonce, load_blocks(counter));
     }
-    let mut state = _mm512_xor_si512(load_blocks(&blocks), round_keys[0]);
     for key in &round_keys[1..N - 1] {
-        state = _mm512_aesenc_epi128(state, *key);
+        for one in &mut state {
+            *one = _mm512_aesenc_epi128(*one, *key);
+        }
     }
-    state = _mm512_aesenclast_epi128(state, round_keys[N - 1]);
-    let mut masks = [0; 64];
-    store(&mut masks, state);
-    for (tag, mask) in tags.iter_mut().zip(masks.as_chunks().0) {
-        *tag = *mask;
+    let mut input = [_mm512_setzero_si512(); WIDE];
+    for (one, blocks) in input.iter_mut().zip(chunk.src().as_chunks().0) {
+        *one = load(blocks);
     }
+    for (one, blocks) in state.iter_mut().zip(input) {
+        *one = _mm512_aesenclast_epi128(*one, _mm512_xor_si512(blocks, round_keys[N - 1]));
+    }
+    for (to, one) in chunk.dst().as_chunks_mut().0.iter_mut().zip(state) {
+        store(to, one);
+    }
+    if DECRYPT { input } else { state }
 }
 
+/// Encrypts the first counter block of each sector, which masks its tag.
 #[inline]
-fn counter_block(nonce: &[u8; NONCE_BYTES], counter: u8) -> [u8; 16] {
-    let mut block = [0; 16];
-    block[..NONCE_BYTES].copy_from_slice(nonce);
-    block[15] = counter;
-    block
-}
-
-/// The associated data in up to three blocks, and in the fourth the lengths of both parts in bits.
-#[inline]
-fn edge_block(ad: &[u8], sector_bytes: usize) -> [[u8; 16]; 4] {
-    let mut edge = [[0; 16]; 4];
-    edge.as_flattened_mut()[..ad.len()].copy_from_slice(ad);
-    edge[3][..8].copy_from_slice(&(ad.len() as u64 * 8).to_be_bytes());
-    edge[3][8..].copy_from_slice(&(sector_bytes as u64 * 8).to_be_bytes());
-    edge
+#[target_feature(enable = "avx512f,vaes")]
+fn encrypt_masks<const N: usize>(round_keys: &[__m512i; N], masks: &mut [[u8; 16]; BATCH]) {
+    let (vectors, _) = masks.as_flattened_mut().as_chunks_mut();
+    let mut state = [_mm512_setzero_si512(); BATCH / 4];
+    for (one, blocks) in state.iter_mut().zip(&*vectors) {
+        *one = _mm512_xor_si512(load(blocks), round_keys[0]);
+    }
+    for key in &round_keys[1..N - 1] {
+        for one in &mut state {
+            *one = _mm512_aesenc_epi128(*one, *key);
+        }
+    }
+    for (to, one) in vectors.iter_mut().zip(state) {
+        store(to, _mm512_aesenclast_epi128(one, round_keys[N - 1]));
+    }
 }
 
 /// The sum of blocks times powers, unreduced, lane by lane.
@@ -269,14 +298,14 @@ impl Sum {
     /// Starts with the blocks before and after the data.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-    fn start(edge: [[u8; 16]; 4], powers: __m512i) -> Self {
+    fn start(edge: &[[u8; 16]; 4], powers: __m512i) -> Self {
         let zero = _mm512_setzero_si512();
         let mut sum = Self {
             low: zero,
             middle: zero,
             high: zero,
         };
-        sum.add(load_blocks(&edge), powers);
+        sum.add(load_blocks(edge), powers);
         sum
     }
 
@@ -301,6 +330,15 @@ impl Sum {
             _mm512_clmulepi64_epi128::<0x01>(blocks, powers),
             _mm512_clmulepi64_epi128::<0x10>(blocks, powers),
         );
+    }
+
+    /// Adds the blocks of one step.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
+    fn add_all(&mut self, blocks: [__m512i; WIDE], powers: &[[u8; 64]; WIDE]) {
+        for (blocks, power) in blocks.into_iter().zip(powers) {
+            self.add(blocks, load(power));
+        }
     }
 
     /// Adds the lanes up and reduces: the hash of the sector, in the byte order of a tag.

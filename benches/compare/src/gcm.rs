@@ -1,0 +1,139 @@
+//! Rows G1 and G2: AES-256-GCM sectors, with sector number and nonce as associated data.
+
+use luksmith_simd::{Backend, GcmKey, GcmRun};
+
+use crate::harness::{Case, Contender};
+use crate::peers::{AwsLcGcm, OpenSslGcm};
+use crate::xts::{Pages, REQUEST, contender_name};
+
+/// Bytes of associated data: the sector number and the nonce, as in dm-crypt.
+const AD_BYTES: usize = 20;
+
+/// What belongs to a request, besides its data.
+struct Request {
+    nonces: Vec<[u8; 12]>,
+    ads: Vec<u8>,
+    sector_bytes: usize,
+}
+
+impl Request {
+    fn new(sector_bytes: usize) -> Self {
+        let sectors = REQUEST / sector_bytes;
+        let nonces: Vec<[u8; 12]> = (0..sectors)
+            .map(|at| core::array::from_fn(|byte| (at * 31 + byte * 7).to_le_bytes()[0]))
+            .collect();
+        let mut ads = Vec::new();
+        for (at, nonce) in nonces.iter().enumerate() {
+            ads.extend_from_slice(&(at as u64).to_le_bytes());
+            ads.extend_from_slice(nonce);
+        }
+        Self {
+            nonces,
+            ads,
+            sector_bytes,
+        }
+    }
+
+    fn run(&self) -> GcmRun<'_> {
+        GcmRun {
+            nonces: &self.nonces,
+            ads: &self.ads,
+            ad_bytes: AD_BYTES,
+            sector_bytes: self.sector_bytes,
+        }
+    }
+}
+
+/// A sealer or opener of one request: what belongs to it, source, destination, tags.
+type Work = Box<dyn FnMut(&Request, &[u8], &mut [u8], &mut [u8])>;
+
+/// Runs of sealing in place, or of opening from one buffer into another: what is sealed cannot be
+/// opened twice in the same place.
+fn case(row: &'static str, seal: bool, sector_bytes: usize) -> Case<'static> {
+    let key = [0x42; 32];
+    let request = Request::new(sector_bytes);
+    let mut sealed = Pages::pattern(REQUEST);
+    let mut sealed_tags = vec![0; REQUEST / sector_bytes * 16];
+    OpenSslGcm::new(&key, true).seal(request.run(), sealed.bytes(), &mut sealed_tags);
+    let sealed = sealed.bytes().to_vec();
+    let mut contenders = Vec::new();
+    let mut add = |name, mut work: Work| {
+        let request = Request::new(sector_bytes);
+        let (mut src, mut data) = (Pages::pattern(REQUEST), Pages::pattern(REQUEST));
+        src.bytes().copy_from_slice(&sealed);
+        let mut tags = if seal {
+            vec![0; sealed_tags.len()]
+        } else {
+            sealed_tags.clone()
+        };
+        work(&request, src.bytes(), data.bytes(), &mut tags);
+        let mut plain = Pages::pattern(REQUEST);
+        let expected = if seal { &sealed[..] } else { plain.bytes() };
+        assert!(
+            data.bytes() == expected && tags == sealed_tags,
+            "{name} computes something else"
+        );
+        contenders.push(Contender {
+            name,
+            work: Box::new(move || work(&request, src.bytes(), data.bytes(), &mut tags)),
+        });
+    };
+    let mut openssl = OpenSslGcm::new(&key, seal);
+    add(
+        "openssl",
+        Box::new(move |request, src, data, tags| {
+            if seal {
+                openssl.seal(request.run(), data, tags);
+            } else {
+                openssl.open(request.run(), src, data, tags);
+            }
+        }),
+    );
+    let mut aws = AwsLcGcm::new(&key, seal);
+    add(
+        "aws-lc",
+        Box::new(move |request, src, data, tags| {
+            if seal {
+                aws.seal(request.run(), data, tags);
+            } else {
+                aws.open(request.run(), src, data, tags);
+            }
+        }),
+    );
+    for backend in Backend::available() {
+        let gcm = GcmKey::with_backend(&key, backend).expect("an available backend");
+        if gcm.backend() != backend {
+            continue;
+        }
+        add(
+            contender_name(backend),
+            Box::new(move |request, src, data, tags| {
+                if seal {
+                    gcm.seal_in_place(request.run(), data, tags)
+                        .expect("shapes fit");
+                } else {
+                    gcm.open(request.run(), src, tags, data)
+                        .expect("tags are right");
+                }
+            }),
+        );
+    }
+    let verb = if seal { "seal" } else { "open" };
+    let run = REQUEST / sector_bytes;
+    let name = format!("gcm/{verb}/aes256/sector{sector_bytes}/run{run}");
+    Case {
+        row,
+        name,
+        bytes: REQUEST,
+        contenders,
+    }
+}
+
+pub fn cases() -> Vec<Case<'static>> {
+    let mut cases = Vec::new();
+    for seal in [true, false] {
+        cases.push(case("G1", seal, 4096));
+        cases.push(case("G2", seal, 512));
+    }
+    cases
+}
