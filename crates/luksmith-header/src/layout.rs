@@ -198,12 +198,12 @@ structure! {
         hash_spec 32 Text "one hash for the anti-forensic split, the keyslots and the digest";
         payload_offset 4 BigEndian "start of the data in 512-byte sectors; 0 for a detached header";
         key_bytes 4 BigEndian "length of the volume key";
-        mk_digest 20 Bytes "PBKDF2 of the volume key";
-        mk_digest_salt 32 Bytes "salt of the digest";
-        mk_digest_iterations 4 BigEndian "iterations of the digest";
+        digest 20 Bytes "PBKDF2 of the volume key";
+        digest_salt 32 Bytes "salt of the digest";
+        digest_iterations 4 BigEndian "iterations of the digest";
         uuid 40 Text "36 characters";
         keyslots 384 Table "eight keyslots of 48 bytes";
-        padding 432 Padding "not part of the format, read and written with the header";
+        padding 432 Padding "ignored when read, zero when written";
     }
 }
 

@@ -248,19 +248,19 @@ impl Header {
     /// Gives the digest of the volume key.
     #[must_use]
     pub fn digest(&self) -> [u8; 20] {
-        layout::mk_digest.get(&self.raw)
+        layout::digest.get(&self.raw)
     }
 
     /// Gives the salt of the digest.
     #[must_use]
     pub fn digest_salt(&self) -> [u8; 32] {
-        layout::mk_digest_salt.get(&self.raw)
+        layout::digest_salt.get(&self.raw)
     }
 
     /// Gives the iterations of the digest.
     #[must_use]
     pub fn digest_iterations(&self) -> u32 {
-        u32::from_be_bytes(layout::mk_digest_iterations.get(&self.raw))
+        u32::from_be_bytes(layout::digest_iterations.get(&self.raw))
     }
 
     /// Gives the UUID as it stands; bytes that are not UTF-8 are replaced.

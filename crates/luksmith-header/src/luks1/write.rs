@@ -129,9 +129,9 @@ impl Header {
         layout::hash_spec.set_text(&mut raw, new.hash.as_str().as_bytes());
         layout::payload_offset.set(&mut raw, new.payload_sector.to_be_bytes());
         layout::key_bytes.set(&mut raw, new.key_bytes.to_be_bytes());
-        layout::mk_digest.set(&mut raw, new.digest);
-        layout::mk_digest_salt.set(&mut raw, new.digest_salt);
-        layout::mk_digest_iterations.set(&mut raw, new.digest_iterations.to_be_bytes());
+        layout::digest.set(&mut raw, new.digest);
+        layout::digest_salt.set(&mut raw, new.digest_salt);
+        layout::digest_iterations.set(&mut raw, new.digest_iterations.to_be_bytes());
         layout::uuid.set_text(&mut raw, uuid.as_bytes());
         let keyslots = offsets.map(|key_material_offset| KeyslotRecord {
             state: SlotState::Disabled,
