@@ -6,14 +6,17 @@
 //! 2. `ranges`: readers share the sectors that they read; whoever writes in place holds its sectors
 //!    alone, for data and tags together. A write in journal mode takes no range: it becomes visible at
 //!    once, in the ring's index.
-//! 3. The ring's state, a shard of the tag cache, the bitmap, the overlay's last section: short, one at
-//!    a time.
+//! 3. The bitmap, while a bit is made durable.
+//! 4. The ring's state, a shard of the tag cache, the overlay's last section, the written superblock:
+//!    short, one at a time.
 
 mod activate;
 mod options;
 mod place;
+mod region;
 
 pub use options::{FlagPolicy, Mode, OpenOptions};
+pub(crate) use region::discard_steps;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -27,6 +30,7 @@ use luksmith_block::{
 
 use crate::{
     DeviceSizes, Error, Flags, Layout, Superblock,
+    bitmap::{Bitmap, Marked},
     convert::{narrow, wide},
     journal::{
         commit::{Ring, Run},
@@ -116,6 +120,8 @@ pub struct IntegrityDevice<D: BlockDevice> {
     pub(crate) devices: Devices<D>,
     pub(crate) layout: Layout,
     pub(crate) superblock: Superblock,
+    /// The superblock as it was last written.
+    written: Mutex<Superblock>,
     pub(crate) options: OpenOptions,
     /// Blocks that can be reached: what the superblock says, whatever there is room for.
     blocks: u64,
@@ -123,6 +129,8 @@ pub struct IntegrityDevice<D: BlockDevice> {
     tags: TagArea,
     pub(crate) ranges: RangeLock,
     pub(crate) stop: Stop,
+    /// The bitmap of a device that was not closed in bitmap mode.
+    pub(crate) marked: Option<Marked>,
     /// What is to be done with the journal; `None` where there is none to be looked at.
     plan: Option<Plan>,
     /// What waits in the journal, until it is applied.
@@ -141,6 +149,8 @@ pub struct IntegrityDevice<D: BlockDevice> {
 struct Active {
     /// The journal, in journal mode.
     ring: Option<Ring>,
+    /// The bitmap, in bitmap mode.
+    bitmap: Option<Bitmap>,
 }
 
 impl<D: BlockDevice> IntegrityDevice<D> {
@@ -176,12 +186,16 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         if layout.destroys_itself() && !options.is_read_only() {
             return Err(Error::DestroysItself);
         }
+        if options.mode == Mode::Bitmap {
+            Bitmap::new(&layout, layout.log2_blocks_per_bit(options.sectors_per_bit))?;
+        }
         let codec = SectionCodec::new(
             &layout,
             superblock.active_salt(),
             options.journal_mac.clone(),
             options.journal_cipher.clone(),
         );
+        let marked = read_bitmap(&devices, &superblock, &layout, &options)?;
         let (plan, overlay) = read_journal(&devices, &superblock, &layout, &codec, &options)?;
         let meta_size = devices.meta().size();
         let spb = layout.block_size().sectors().get();
@@ -190,11 +204,13 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             tags: TagArea::new(&layout, meta_size, options.tag_cache),
             devices,
             layout,
+            written: Mutex::new(superblock.clone()),
             superblock,
             options,
             codec,
             ranges: RangeLock::new(),
             stop: Stop::default(),
+            marked,
             plan,
             overlay: Mutex::new(overlay.map(Arc::new)),
             overlay_section: Mutex::default(),
@@ -239,8 +255,11 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             ring.commit_if_older_than(self, age)?;
         }
         let since = *lock(&self.waiting_since)?;
-        match since {
-            Some(since) if since.elapsed() >= age => self.flush(),
+        if since.is_some_and(|since| since.elapsed() >= age) {
+            self.flush()?;
+        }
+        match &active.bitmap {
+            Some(bitmap) if bitmap.is_older_than(age)? => self.clear_bitmap(bitmap),
             _ => Ok(()),
         }
     }
@@ -270,7 +289,13 @@ impl<D: BlockDevice> IntegrityDevice<D> {
                 self.empty_journal(ring)?;
                 self.flush_bypassed()
             }
-            None => self.flush_in_place(),
+            None => {
+                self.flush_in_place()?;
+                match active.bitmap {
+                    Some(_) => self.leave_bitmap_mode(),
+                    None => Ok(()),
+                }
+            }
         }
     }
 
@@ -402,8 +427,18 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         self.read_in_place(at, data, tuples)
     }
 
-    /// Notes that something waits for a flush.
-    fn note_change(&self) -> Result<(), DeviceError> {
+    /// Prepares for a change in place: the region is marked, in bitmap mode, and something waits for
+    /// a flush.
+    fn before_change(
+        &self,
+        active: &Active,
+        range: &core::ops::Range<u64>,
+    ) -> Result<(), DeviceError> {
+        self.stop.check()?;
+        if let Some(bitmap) = &active.bitmap {
+            let marked = bitmap.mark(self.devices.meta(), range);
+            self.stop.on_failure(Operation::Write, marked)?;
+        }
         lock(&self.waiting_since)?.get_or_insert_with(Instant::now);
         Ok(())
     }
@@ -448,21 +483,21 @@ impl<D: BlockDevice> IntegrityDevice<D> {
                     blocks,
                 },
             ),
-            None => self.write_alone(range, data, tuples),
+            None => self.write_alone(active, range, data, tuples),
         }
     }
 
     /// Writes blocks in place, holding their sectors alone.
     fn write_alone(
         &self,
+        active: &Active,
         range: core::ops::Range<u64>,
         data: &[u8],
         tuples: &[u8],
     ) -> Result<(), DeviceError> {
         let first = range.start;
-        let _alone = self.ranges.exclusive(range);
-        self.stop.check()?;
-        self.note_change()?;
+        let _alone = self.ranges.exclusive(range.clone());
+        self.before_change(active, &range)?;
         self.write_in_place(first, &[data], tuples)
     }
 }
@@ -474,6 +509,25 @@ fn check_sectors<D: BlockDevice>(devices: &Devices<D>, block: SectorSize) -> Res
         return Err(Error::DeviceSectors { device, block });
     }
     Ok(())
+}
+
+/// Reads the bitmap of a device that was not closed in bitmap mode.
+fn read_bitmap<D: BlockDevice>(
+    devices: &Devices<D>,
+    superblock: &Superblock,
+    layout: &Layout,
+    options: &OpenOptions,
+) -> Result<Option<Marked>, Error> {
+    if options.mode == Mode::Recovery || !superblock.flags().contains(Flags::DIRTY_BITMAP) {
+        return Ok(None);
+    }
+    let log2 = superblock.log2_blocks_per_bitmap_bit();
+    let marked = Marked::read(devices.meta(), layout, log2)?;
+    let all = 0..superblock.provided_data_sectors().get();
+    if marked.touches(&all) && !options.is_read_only() && !options.recalculating {
+        return Err(Error::BitmapDirty);
+    }
+    Ok(Some(marked))
 }
 
 /// Reads the journal of a device that has one.
@@ -583,7 +637,7 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
                 data.resize(blocks * block, 0);
                 tuples.resize(blocks * tag, 0);
                 fill(data, tuples);
-                self.write_alone(at..end, data, tuples)?;
+                self.write_alone(active, at..end, data, tuples)?;
             }
             at = end;
         }
@@ -601,10 +655,10 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
         }
         let range = self.check_request(first, tuples.len() / tag)?;
         self.put_journal_aside()?;
+        let active = self.active()?;
         let start = range.start;
-        let _alone = self.ranges.exclusive(range);
-        self.stop.check()?;
-        self.note_change()?;
+        let _alone = self.ranges.exclusive(range.clone());
+        self.before_change(active, &range)?;
         self.write_tags_in_place(start, tuples)
     }
 

@@ -273,6 +273,28 @@ pub enum Error {
          match their tags; open read-only, or recalculate"
     )]
     BitmapDirty,
+    /// The bitmap is larger than the journal or than is held in memory.
+    #[error("a bitmap of {found} bytes, the limit is {limit}; let a bit stand for more sectors")]
+    BitmapSize {
+        /// Bytes of the bitmap.
+        found: luksmith_block::ByteLen,
+        /// The limit.
+        limit: luksmith_block::ByteLen,
+    },
+    /// Recalculating the tags of a keyed hash makes authentic whatever is on the device.
+    #[error(
+        "recalculating {name} tags makes authentic whatever is on the device, tampered or not; ask \
+         for it explicitly if you trust the data"
+    )]
+    RecalculationKeyed {
+        /// The digest.
+        name: DigestName,
+    },
+    /// Discarded blocks are marked by a keyed digest.
+    #[error(
+        "this device marks discarded blocks by a keyed digest; allow keyed discards to open it"
+    )]
+    DiscardKeyed,
     /// More blocks wait in the journal than may be remembered.
     #[error(
         "more than {limit} blocks wait in the journal; raise OpenOptions::overlay_blocks to open it"

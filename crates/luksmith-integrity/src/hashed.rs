@@ -1,15 +1,15 @@
 //! A device with an internal hash: its blocks are checked here, so it is a plain block device.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use luksmith_block::{
     BlockDevice, ByteLen, ByteOffset, Capabilities, CheckTuple as _, Control, Error as DeviceError,
-    SectorCount, SectorNumber, SectorSize, TaggedDevice as _,
+    Operation, SECTOR_BYTES, SectorCount, SectorNumber, SectorSize, TaggedDevice as _,
 };
 
 use crate::{
-    DeviceSizes, Devices, DigestName, Error, FlagPolicy, IntegrityDevice, Layout, Mode, NewBlocks,
-    OpenOptions, Superblock, TagMaker, convert::wide,
+    DeviceSizes, Devices, DigestName, DiscardMarker, Error, FlagPolicy, IntegrityDevice, Layout,
+    Mode, NewBlocks, OpenOptions, Superblock, TagMaker, convert::wide, device::discard_steps,
 };
 
 /// Bytes of data that are read and checked, or tagged and written, at once.
@@ -62,13 +62,17 @@ impl<D: BlockDevice> HashedDevice<D> {
         key: Option<&[u8]>,
     ) -> Result<Self, Error> {
         let superblock = devices.read_superblock(options.start)?;
-        let maker = Arc::new(TagMaker::new(
+        if options.discards == DiscardMarker::Keyed && !digest.is_keyed() {
+            return Err(Error::DigestKeyMissing { name: digest });
+        }
+        let maker = TagMaker::new(
             digest,
             key,
             superblock.active_salt(),
             usize::from(superblock.tag_bytes()),
             superblock.block_size(),
-        )?);
+        )?;
+        let maker = Arc::new(maker.discard_marker(options.discards));
         let check = Arc::clone(&maker);
         let options = options.flags(FlagPolicy::Standalone).check_journal(check);
         Ok(Self {
@@ -144,8 +148,24 @@ impl<D: BlockDevice> HashedDevice<D> {
         self.device.shrink(sizes)
     }
 
+    pub(crate) fn maker(&self) -> &TagMaker {
+        &self.maker
+    }
+
+    /// Tells whether a range is read without a check: with a hash that has no key, where the kernel
+    /// would not check either, because a recalculation or a cleared mark is still due there.
+    fn is_unchecked(&self, sectors: &Range<u64>) -> bool {
+        if self.device.options.mode == Mode::Recovery {
+            return true;
+        }
+        let marked = self.device.marked.as_ref();
+        !self.maker.name().is_keyed()
+            && (sectors.end > self.device.recalculation_from()
+                || marked.is_some_and(|marked| marked.touches(sectors)))
+    }
+
     fn first_sector(&self, at: ByteOffset) -> SectorNumber {
-        SectorNumber::new(at.get() / luksmith_block::SECTOR_BYTES)
+        SectorNumber::new(at.get() / SECTOR_BYTES)
     }
 
     fn tags_of(&self, data: usize) -> usize {
@@ -157,7 +177,7 @@ impl<D: BlockDevice> BlockDevice for HashedDevice<D> {
     fn size(&self) -> ByteLen {
         let shape = self.device.shape();
         let sectors = SectorCount::new(shape.blocks * shape.block_size.sectors().get());
-        ByteLen::new(sectors.get() * luksmith_block::SECTOR_BYTES)
+        ByteLen::new(sectors.get() * SECTOR_BYTES)
     }
 
     fn sector_size(&self) -> SectorSize {
@@ -172,7 +192,8 @@ impl<D: BlockDevice> BlockDevice for HashedDevice<D> {
             let tags = tags.get_mut(..self.tags_of(chunk.len())).unwrap_or(&mut []);
             let first = self.first_sector(ByteOffset::new(at));
             self.device.read_tagged(first, chunk, tags)?;
-            if self.device.options.mode != Mode::Recovery {
+            let end = first.get() + wide(chunk.len()) / SECTOR_BYTES;
+            if !self.is_unchecked(&(first.get()..end)) {
                 self.maker.check(first, chunk, tags)?;
             }
             at += wide(chunk.len());
@@ -198,9 +219,32 @@ impl<D: BlockDevice> BlockDevice for HashedDevice<D> {
         self.device.flush()
     }
 
+    fn discard(&self, at: ByteOffset, len: ByteLen) -> Result<(), DeviceError> {
+        self.check_range(at, len)?;
+        if self.device.options.is_read_only() {
+            return Err(DeviceError::ReadOnly);
+        }
+        if !self.capabilities().discard {
+            return Err(DeviceError::Unsupported {
+                operation: Operation::Discard,
+            });
+        }
+        let block = self.sector_size();
+        let first = self.first_sector(at).get();
+        for (index, blocks) in discard_steps(len.get() / block.byte_len().get()) {
+            let first = SectorNumber::new(first + index * block.sectors().get());
+            self.device.discard_blocks(first, blocks, &self.maker)?;
+        }
+        Ok(())
+    }
+
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::default();
+        let below = self.device.devices.data().capabilities();
+        let allowed = self.device.options.discards != DiscardMarker::None;
         capabilities.read_only = self.device.options.is_read_only();
+        capabilities.discard = allowed && below.discard && !capabilities.read_only;
+        capabilities.zeroes_after_discard = capabilities.discard && below.zeroes_after_discard;
         capabilities
     }
 }

@@ -15,6 +15,7 @@
 //! # Ok::<(), luksmith_integrity::Error>(())
 //! ```
 
+mod bitmap;
 mod convert;
 mod device;
 mod digest;
@@ -24,6 +25,7 @@ mod hashed;
 mod journal;
 mod layout;
 mod mac;
+mod recalculate;
 mod resize;
 mod stop;
 pub mod superblock;
@@ -39,6 +41,7 @@ pub use hashed::HashedDevice;
 pub use journal::JournalCipher;
 pub use layout::{DeviceSizes, FormatRequest, Interleave, Layout, Position, SectionShape};
 pub use mac::JournalMac;
+pub use recalculate::{Recalculation, recalculate};
 pub use resize::NewBlocks;
 pub use superblock::{Flags, Superblock};
 pub use tag::{DiscardMarker, TagMaker};

@@ -1,8 +1,7 @@
 //! Growing and shrinking a device that is not mapped, so that a crash leaves the old or the new size.
 
 use luksmith_block::{
-    BlockDevice, Control, Error as DeviceError, Operation, SectorCount, SectorNumber,
-    TaggedDevice as _,
+    BlockDevice, Control, Error as DeviceError, SectorCount, SectorNumber, TaggedDevice as _,
 };
 
 use crate::{
@@ -58,9 +57,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         if room > old {
             self.initialise_new(old, room, new, control)?;
             self.flush_in_place()?;
-            let mut superblock = self.superblock.clone();
-            superblock.resize(room);
-            self.write_superblock(&superblock)?;
+            self.change_superblock(|superblock| superblock.resize(room))?;
         }
         self.close()?;
         Ok(SectorCount::new(room.max(old)))
@@ -86,9 +83,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             });
         }
         self.empty_journal_now()?;
-        let mut superblock = self.superblock.clone();
-        superblock.resize(smaller.get());
-        self.write_superblock(&superblock)?;
+        self.change_superblock(|superblock| superblock.resize(smaller.get()))?;
         self.close()?;
         Ok(smaller)
     }
@@ -125,16 +120,6 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             control.advance(wide(blocks) * spb)?;
         }
         Ok(())
-    }
-
-    /// Writes the superblock and makes it durable. A failure stops all further writes.
-    pub(crate) fn write_superblock(&self, superblock: &Superblock) -> Result<(), DeviceError> {
-        let mac = self.options.journal_mac.as_deref();
-        let bytes = superblock.to_bytes(self.options.is_bitmap_mode(), mac);
-        let meta = self.devices.meta();
-        let written = meta.write_at(self.layout.superblock_at(), &bytes);
-        self.stop.on_failure(Operation::Write, written)?;
-        self.stop.on_failure(Operation::Flush, meta.flush())
     }
 
     /// Makes everything durable and in place, with nothing left in the journal.

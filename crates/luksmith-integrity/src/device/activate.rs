@@ -7,6 +7,7 @@ use luksmith_block::{BlockDevice, Error as DeviceError, Operation};
 
 use super::{Active, IntegrityDevice, Mode};
 use crate::{
+    Flags,
     convert::narrow,
     journal::{
         commit::{Ring, RingShape, sections_in_use},
@@ -52,7 +53,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     fn replay(&self) -> Result<Active, DeviceError> {
         let journal_mode = self.options.mode == Mode::Journal;
         let Some(plan) = &self.plan else {
-            return Ok(Active { ring: None });
+            return self.replace_bitmap();
         };
         let mut image = vec![0; self.codec.section_bytes()];
         let mut applied = false;
@@ -71,6 +72,30 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         };
         Ok(Active {
             ring: journal_mode.then(|| self.ring(next, stale)),
+            bitmap: self.enter_bitmap_mode()?,
+        })
+    }
+
+    /// Puts a journal where an unclosed device has a bitmap that marks nothing any more.
+    fn replace_bitmap(&self) -> Result<Active, DeviceError> {
+        if self.options.recalculating {
+            // The recalculation does so when it is through with the marked regions.
+            return Ok(Active {
+                ring: None,
+                bitmap: None,
+            });
+        }
+        self.initialise_journal()?;
+        self.change_superblock(|superblock| {
+            superblock.flags = superblock.flags.without(Flags::DIRTY_BITMAP);
+        })?;
+        let next = Resume {
+            section: 0,
+            sequence: Sequence::ZERO.next(),
+        };
+        Ok(Active {
+            ring: (self.options.mode == Mode::Journal).then(|| self.ring(next, false)),
+            bitmap: self.enter_bitmap_mode()?,
         })
     }
 
@@ -160,6 +185,12 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         }
         let flushed = self.devices.meta().flush();
         self.stop.on_failure(Operation::Flush, flushed)
+    }
+
+    /// Initialises every section as formatting does.
+    pub(crate) fn initialise_journal(&self) -> Result<(), DeviceError> {
+        let all: Vec<u32> = (0..self.layout.journal_sections()).collect();
+        self.initialise_sections(&all, Sequence::ZERO)
     }
 
     /// Empties a drained journal that this session wrote, as the kernel does when it closes.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use luksmith_block::{ByteLen, CheckTuple, SectorNumber, SectorSize};
 
-use crate::{Error, Flags, JournalCipher, JournalMac, Superblock};
+use crate::{DiscardMarker, Error, Flags, JournalCipher, JournalMac, Superblock};
 
 /// How writes are kept consistent with their tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,9 @@ pub struct OpenOptions {
     pub(crate) check: Option<Arc<dyn CheckTuple>>,
     pub(crate) tag_bytes: Option<usize>,
     pub(crate) block: Option<SectorSize>,
+    pub(crate) sectors_per_bit: u64,
+    pub(crate) discards: DiscardMarker,
+    pub(crate) recalculating: bool,
 }
 
 impl Default for OpenOptions {
@@ -71,6 +74,9 @@ impl Default for OpenOptions {
             check: None,
             tag_bytes: None,
             block: None,
+            sectors_per_bit: 32768,
+            discards: DiscardMarker::None,
+            recalculating: false,
         }
     }
 }
@@ -188,6 +194,28 @@ impl OpenOptions {
         self
     }
 
+    /// Sets the sectors that one bit stands for, in bitmap mode.
+    #[must_use]
+    pub fn sectors_per_bit(mut self, sectors: u64) -> Self {
+        self.sectors_per_bit = sectors;
+        self
+    }
+
+    /// Allows discards on a device with an internal hash, and says how a discarded block is marked.
+    ///
+    /// A device that was once used with [`DiscardMarker::Keyed`] opens with nothing else.
+    #[must_use]
+    pub fn discards(mut self, marker: DiscardMarker) -> Self {
+        self.discards = marker;
+        self
+    }
+
+    /// Accepts what only a recalculation puts right.
+    pub(crate) fn recalculating(mut self) -> Self {
+        self.recalculating = true;
+        self
+    }
+
     pub(crate) fn is_bitmap_mode(&self) -> bool {
         self.mode == Mode::Bitmap
     }
@@ -205,8 +233,8 @@ impl OpenOptions {
         if self.flags == FlagPolicy::Luks2 && self.mode == Mode::Bitmap {
             return Err(Error::BitmapNeedsHash);
         }
-        if flags.contains(Flags::DIRTY_BITMAP) && !self.is_read_only() {
-            return Err(Error::BitmapDirty);
+        if flags.contains(Flags::DISCARD_KEYED) && self.discards != DiscardMarker::Keyed {
+            return Err(Error::DiscardKeyed);
         }
         let found = usize::from(superblock.tag_bytes());
         match self.tag_bytes {

@@ -90,7 +90,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     }
 
     /// Splits a request at the ends of areas.
-    fn runs(
+    pub(super) fn runs(
         &self,
         first: u64,
         bytes: usize,

@@ -1,0 +1,152 @@
+//! Bitmap mode, discards, and changes of the superblock.
+
+use luksmith_block::{BlockDevice, Error as DeviceError, Operation, SectorNumber};
+
+use super::IntegrityDevice;
+use crate::{
+    DiscardMarker, Flags, Superblock, TagMaker,
+    bitmap::Bitmap,
+    convert::{narrow, wide},
+    sync::lock,
+};
+
+impl<D: BlockDevice> IntegrityDevice<D> {
+    /// Marks the device as in use in bitmap mode, if it is; the journal is empty.
+    ///
+    /// 1. The superblock says that there is a bitmap. Until step 2 it is the empty journal, read as a
+    ///    bitmap: it marks regions that need no mark.
+    /// 2. The bitmap, in which only what a recalculation has not reached is marked.
+    pub(super) fn enter_bitmap_mode(&self) -> Result<Option<Bitmap>, DeviceError> {
+        if !self.options.is_bitmap_mode() {
+            return Ok(None);
+        }
+        let log2 = self
+            .layout
+            .log2_blocks_per_bit(self.options.sectors_per_bit);
+        // Opening made sure that the journal has room for the bitmap.
+        let bitmap = Bitmap::new(&self.layout, log2).map_err(|_| DeviceError::Overflow {
+            what: "bitmap",
+            value: u64::from(log2),
+        })?;
+        self.change_superblock(|superblock| {
+            superblock.flags = superblock.flags.with(Flags::DIRTY_BITMAP);
+            superblock.log2_blocks_per_bit = log2;
+        })?;
+        let meta = self.devices.meta();
+        let result = bitmap.clear(meta);
+        self.stop.on_failure(Operation::Write, result)?;
+        let unfinished = self.recalculation_from()..self.superblock.provided;
+        let result = bitmap.mark(meta, &unfinished);
+        self.stop.on_failure(Operation::Write, result)?;
+        Ok(Some(bitmap))
+    }
+
+    /// Puts an empty journal back where the bitmap is, then says so in the superblock.
+    pub(super) fn leave_bitmap_mode(&self) -> Result<(), DeviceError> {
+        self.initialise_journal()?;
+        self.change_superblock(|superblock| {
+            superblock.flags = superblock.flags.without(Flags::DIRTY_BITMAP);
+        })
+    }
+
+    /// Clears all marks once everything is durable. Writers wait meanwhile.
+    pub(super) fn clear_bitmap(&self, bitmap: &Bitmap) -> Result<(), DeviceError> {
+        let _alone = self.ranges.exclusive(0..u64::MAX);
+        self.stop.check()?;
+        if self.recalculation_from() < self.superblock.provided {
+            // What was never recalculated stays marked.
+            return Ok(());
+        }
+        self.flush_in_place()?;
+        let cleared = bitmap.clear(self.devices.meta());
+        self.stop.on_failure(Operation::Write, cleared)
+    }
+
+    /// Gives the first sector that a recalculation has still to reach; the end if there is none.
+    pub(crate) fn recalculation_from(&self) -> u64 {
+        let size = self.superblock.provided;
+        if self.superblock.flags.contains(Flags::RECALCULATING) {
+            self.superblock.recalc_sector.min(size)
+        } else {
+            size
+        }
+    }
+
+    /// Changes the superblock on disk and makes that durable. A failure stops all further writes.
+    pub(crate) fn change_superblock(
+        &self,
+        change: impl FnOnce(&mut Superblock),
+    ) -> Result<(), DeviceError> {
+        let mut written = lock(&self.written)?;
+        let mut superblock = written.clone();
+        change(&mut superblock);
+        let mac = self.options.journal_mac.as_deref();
+        let bytes = superblock.to_bytes(self.options.is_bitmap_mode(), mac);
+        let meta = self.devices.meta();
+        let result = meta.write_at(self.layout.superblock_at(), &bytes);
+        self.stop.on_failure(Operation::Write, result)?;
+        self.stop.on_failure(Operation::Flush, meta.flush())?;
+        *written = superblock;
+        Ok(())
+    }
+
+    /// Marks blocks as discarded, makes that durable, and passes the discard on.
+    pub(crate) fn discard_blocks(
+        &self,
+        first: SectorNumber,
+        blocks: usize,
+        maker: &TagMaker,
+    ) -> Result<(), DeviceError> {
+        let range = self.check_request(first, blocks)?;
+        let active = self.active()?;
+        if self.options.discards == DiscardMarker::Keyed {
+            self.note_keyed_discards()?;
+        }
+        if let Some(ring) = &active.ring {
+            while !ring.newest(range.clone())?.is_empty() {
+                ring.drain(self)?;
+            }
+        }
+        let (tag, spb) = (self.tag_bytes(), self.layout.block_size().sectors().get());
+        let mut tags = vec![0; blocks * tag];
+        for (index, tag) in tags.chunks_exact_mut(tag).enumerate() {
+            maker.discard_tag(SectorNumber::new(range.start + wide(index) * spb), tag);
+        }
+        let _alone = self.ranges.exclusive(range.clone());
+        self.before_change(active, &range)?;
+        self.write_tags_in_place(range.start, &tags)?;
+        self.flush_in_place()?;
+        self.discard_data(range.start, blocks)
+    }
+
+    /// Sets the flag that makes the marks of keyed discards count, for good.
+    fn note_keyed_discards(&self) -> Result<(), DeviceError> {
+        let noted = lock(&self.written)?.flags.contains(Flags::DISCARD_KEYED);
+        if noted {
+            return Ok(());
+        }
+        self.change_superblock(|superblock| {
+            superblock.flags = superblock.flags.with(Flags::DISCARD_KEYED);
+        })
+    }
+
+    fn discard_data(&self, first: u64, blocks: usize) -> Result<(), DeviceError> {
+        let block = self.layout.block_size().byte_len().get();
+        for (position, blocks) in self.runs(first, blocks * self.block_bytes()) {
+            let len = luksmith_block::ByteLen::new(wide(blocks) * block);
+            self.devices.data().discard(position?.data, len)?;
+        }
+        Ok(())
+    }
+}
+
+/// Blocks that one discard marks at once: 128 KiB of tags at most.
+pub(crate) const DISCARD_BLOCKS: u64 = 512;
+
+/// Splits a discard into steps of bounded memory.
+pub(crate) fn discard_steps(blocks: u64) -> impl Iterator<Item = (u64, usize)> {
+    (0..blocks.div_ceil(DISCARD_BLOCKS)).map(move |step| {
+        let first = step * DISCARD_BLOCKS;
+        (first, narrow((blocks - first).min(DISCARD_BLOCKS)))
+    })
+}

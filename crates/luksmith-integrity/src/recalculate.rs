@@ -1,0 +1,173 @@
+//! Making tags for data as it is: after formatting without a wipe, after a crash in bitmap mode, or
+//! going on with what the kernel began.
+//!
+//! Whoever could change the data has it blessed by this; for keyed hashes it has to be asked for.
+
+use std::ops::Range;
+
+use luksmith_block::{BlockDevice, Control, Error as DeviceError, SectorCount, SectorNumber};
+
+use crate::{
+    Devices, DigestName, Error, Flags, HashedDevice, Mode, OpenOptions,
+    bitmap::Marked,
+    convert::{narrow, wide},
+};
+
+/// Bytes of data that are tagged at once.
+const STEP_BYTES: usize = 1 << 20;
+
+/// Steps after which the position is made durable.
+const STEPS_PER_SAVE: u32 = 64;
+
+/// What is to be recalculated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recalculation {
+    /// What the device itself says is due: regions marked in its bitmap, and the rest of a
+    /// recalculation that was begun.
+    Due,
+    /// The whole device.
+    Whole,
+}
+
+/// Makes the tags of a device with an internal hash match its data.
+///
+/// The journal is applied first. The position is kept in the superblock, so that cancelled or
+/// interrupted work goes on where it was. `control` counts sectors. Gives the sectors recalculated.
+///
+/// `bless_keyed` allows it for a keyed hash: whatever is on the device then becomes authentic.
+///
+/// # Errors
+/// [`Error::RecalculationKeyed`]; those of [`HashedDevice::open`]; [`DeviceError::Cancelled`]; what the
+/// devices give.
+pub fn recalculate<D: BlockDevice>(
+    devices: Devices<D>,
+    options: OpenOptions,
+    digest: DigestName,
+    key: Option<&[u8]>,
+    what: Recalculation,
+    bless_keyed: bool,
+    control: &Control,
+) -> Result<SectorCount, Error> {
+    if digest.is_keyed() && !bless_keyed {
+        return Err(Error::RecalculationKeyed { name: digest });
+    }
+    let options = options.mode(Mode::Direct).recalculating();
+    let device = HashedDevice::open(devices, options, digest, key)?;
+    let mut work = Work {
+        device: &device,
+        control,
+        done: 0,
+    };
+    let superblock = device.superblock();
+    let size = superblock.provided_data_sectors().get();
+    let whole = what == Recalculation::Whole;
+    let marked = work.marked(whole)?;
+    let begun = superblock.flags().contains(Flags::RECALCULATING);
+    let from = match (whole, begun) {
+        (true, _) => 0,
+        (false, true) => superblock.recalc_sector().get().min(size),
+        (false, false) => size,
+    };
+    let regions: u64 = marked.iter().map(|region| region.end - region.start).sum();
+    control.begin(regions + (size - from));
+    work.run(&marked, from, size)?;
+    let done = work.done;
+    device.close()?;
+    Ok(SectorCount::new(done))
+}
+
+struct Work<'a, D: BlockDevice> {
+    device: &'a HashedDevice<D>,
+    control: &'a Control,
+    done: u64,
+}
+
+impl<D: BlockDevice> Work<'_, D> {
+    /// Gives the regions that the bitmap of an unclosed device marks.
+    fn marked(&self, whole: bool) -> Result<Vec<Range<u64>>, Error> {
+        let engine = self.device.unchecked();
+        let superblock = self.device.superblock();
+        if whole || !superblock.flags().contains(Flags::DIRTY_BITMAP) {
+            return Ok(Vec::new());
+        }
+        let log2 = superblock.log2_blocks_per_bitmap_bit();
+        let marked = Marked::read(engine.devices.meta(), &engine.layout, log2)?;
+        Ok(marked.regions(superblock.provided_data_sectors().get()))
+    }
+
+    /// 1. Marked regions are tagged and made durable. The bitmap still marks them.
+    /// 2. The journal, where the bitmap was, is initialised; then the superblock says so, and that a
+    ///    recalculation from `from` on is due, if it is.
+    /// 3. The rest is tagged upwards, the position saved now and then after its tags are durable.
+    fn run(&mut self, marked: &[Range<u64>], from: u64, size: u64) -> Result<(), Error> {
+        let engine = self.device.unchecked();
+        engine.apply_journal()?;
+        for region in marked {
+            self.tag(region.clone(), |_, _| Ok(()))?;
+        }
+        engine.flush_in_place()?;
+        let dirty = self
+            .device
+            .superblock()
+            .flags()
+            .contains(Flags::DIRTY_BITMAP);
+        if dirty {
+            engine.initialise_journal()?;
+        }
+        if dirty || from < size {
+            engine.change_superblock(|superblock| {
+                superblock.flags = superblock.flags.without(Flags::DIRTY_BITMAP);
+                if from < size {
+                    superblock.flags = superblock.flags.with(Flags::RECALCULATING);
+                    superblock.recalc_sector = from;
+                }
+            })?;
+        }
+        if from >= size {
+            return Ok(());
+        }
+        let mut steps = 0;
+        self.tag(from..size, |position, last| {
+            steps += 1;
+            if last || steps % STEPS_PER_SAVE == 0 {
+                engine.flush_in_place()?;
+                engine.change_superblock(|superblock| superblock.recalc_sector = position)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the tags of a range of sectors and calls `each` behind every step, also when cancelled.
+    fn tag(
+        &mut self,
+        sectors: Range<u64>,
+        mut each: impl FnMut(u64, bool) -> Result<(), DeviceError>,
+    ) -> Result<(), Error> {
+        let engine = self.device.unchecked();
+        let spb = engine.layout.block_size().sectors().get();
+        let (mut data, mut tags) = (Vec::new(), Vec::new());
+        let mut at = sectors.start;
+        // The stored position may lie inside a block.
+        at -= at % spb;
+        while at < sectors.end {
+            let blocks =
+                narrow((sectors.end - at).div_ceil(spb)).min(STEP_BYTES / engine.block_bytes());
+            data.resize(blocks * engine.block_bytes(), 0);
+            tags.resize(blocks * engine.tag_bytes(), 0);
+            let _alone = engine.ranges.exclusive(at..at + wide(blocks) * spb);
+            engine.read_in_place(at, &mut data, &mut tags)?;
+            self.device
+                .maker()
+                .tags(SectorNumber::new(at), &data, &mut tags)?;
+            engine.write_tags_in_place(at, &tags)?;
+            let sectors_done = wide(blocks) * spb;
+            at += sectors_done;
+            self.done += sectors_done;
+            let cancelled = self.control.advance(sectors_done);
+            each(at.min(sectors.end), at >= sectors.end || cancelled.is_err())?;
+            cancelled?;
+        }
+        Ok(())
+    }
+}
