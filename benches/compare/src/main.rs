@@ -2,13 +2,24 @@
 
 mod gcm;
 mod harness;
+mod hash;
+mod kdf;
+mod mac_peers;
 mod peers;
+mod sealed;
 mod xts;
 
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     harness::pin(1);
-    for mut case in xts::cases().into_iter().chain(gcm::cases()) {
+    let cases = [
+        xts::cases,
+        gcm::cases,
+        hash::cases,
+        sealed::cases,
+        kdf::cases,
+    ];
+    for mut case in cases.into_iter().flat_map(|cases| cases()) {
         if !case.name.contains(&filter) {
             continue;
         }
@@ -25,5 +36,8 @@ fn main() {
                 results[0].contender,
             );
         }
+    }
+    if "kdf/argon2id".contains(&filter) {
+        kdf::argon2(5);
     }
 }

@@ -1,0 +1,152 @@
+//! Rows H1 to H4 and C1: tags of sectors.
+
+use hmac::{KeyInit, Mac};
+use luksmith_simd::{HashBackend, TagKey, crc32c_tags};
+
+use crate::harness::{Case, Contender};
+use crate::mac_peers::OpenSslMac;
+use crate::xts::{Pages, REQUEST};
+
+const KEY: &[u8] = b"a key of 32 bytes, or so it says";
+/// Sector number and IV.
+const PREFIX_BYTES: usize = 24;
+
+fn contender_name(backend: HashBackend) -> &'static str {
+    match backend {
+        HashBackend::Portable => "luksmith/portable",
+        HashBackend::Avx2 => "luksmith/avx2",
+        HashBackend::ShaNi => "luksmith/shani",
+        HashBackend::Avx512 => "luksmith/avx512",
+        _ => "luksmith/other",
+    }
+}
+
+/// HMAC-SHA256 tags of a request. The first contender is our own code hashing one message at a time.
+fn hmac_sha256(row: &'static str, sector_bytes: usize, request: usize) -> Case<'static> {
+    let sectors = request / sector_bytes;
+    let prefixes: Vec<u8> = (0..251).cycle().take(sectors * PREFIX_BYTES).collect();
+    let mut contenders = Vec::new();
+    let mut expected: Option<Vec<u8>> = None;
+    let mut add = |name, mut work: Box<dyn FnMut(&[u8], &[u8], &mut [u8])>| {
+        let mut data = Pages::pattern(request);
+        let mut tags = vec![0; sectors * 32];
+        work(&prefixes, data.bytes(), &mut tags);
+        let reference = expected.get_or_insert_with(|| tags.clone());
+        assert!(*reference == tags, "{name} computes something else");
+        let prefixes = prefixes.clone();
+        contenders.push(Contender {
+            name,
+            work: Box::new(move || work(&prefixes, data.bytes(), &mut tags)),
+        });
+    };
+    let single = TagKey::hmac_sha256(KEY)
+        .with_backend(HashBackend::best().min(HashBackend::ShaNi))
+        .expect("an available backend");
+    add(
+        "luksmith/one by one",
+        Box::new(move |prefixes, data, tags| {
+            for ((prefix, sector), tag) in prefixes
+                .chunks_exact(PREFIX_BYTES)
+                .zip(data.chunks_exact(sector_bytes))
+                .zip(tags.chunks_exact_mut(32))
+            {
+                single
+                    .tags(prefix, PREFIX_BYTES, sector_bytes, sector, tag)
+                    .expect("shapes fit");
+            }
+        }),
+    );
+    let openssl = OpenSslMac::hmac(KEY);
+    add(
+        "openssl",
+        Box::new(move |prefixes, data, tags| {
+            openssl.tags(prefixes, PREFIX_BYTES, sector_bytes, data, tags);
+        }),
+    );
+    let keyed = hmac::Hmac::<sha2::Sha256>::new_from_slice(KEY).expect("any length");
+    add(
+        "hmac + sha2",
+        Box::new(move |prefixes, data, tags| {
+            for ((prefix, sector), tag) in prefixes
+                .chunks_exact(PREFIX_BYTES)
+                .zip(data.chunks_exact(sector_bytes))
+                .zip(tags.chunks_exact_mut(32))
+            {
+                let mac = keyed.clone().chain_update(prefix).chain_update(sector);
+                tag.copy_from_slice(&mac.finalize().into_bytes());
+            }
+        }),
+    );
+    for backend in HashBackend::available() {
+        let key = TagKey::hmac_sha256(KEY)
+            .with_backend(backend)
+            .expect("an available backend");
+        add(
+            contender_name(backend),
+            Box::new(move |prefixes, data, tags| {
+                key.tags(prefixes, PREFIX_BYTES, sector_bytes, data, tags)
+                    .expect("shapes fit");
+            }),
+        );
+    }
+    Case {
+        row,
+        name: format!("tags/hmac-sha256/sector{sector_bytes}/run{sectors}"),
+        bytes: request,
+        contenders,
+    }
+}
+
+fn crc32c(sector_bytes: usize) -> Case<'static> {
+    let sectors = REQUEST / sector_bytes;
+    let mut contenders = Vec::new();
+    let mut expected: Option<Vec<u8>> = None;
+    let mut add = |name, work: fn(usize, &[u8], &mut [u8])| {
+        let mut data = Pages::pattern(REQUEST);
+        let mut tags = vec![0; sectors * 4];
+        work(sector_bytes, data.bytes(), &mut tags);
+        let reference = expected.get_or_insert_with(|| tags.clone());
+        assert!(*reference == tags, "{name} computes something else");
+        contenders.push(Contender {
+            name,
+            work: Box::new(move || work(sector_bytes, data.bytes(), &mut tags)),
+        });
+    };
+    add("crc-fast", |sector_bytes, data, tags| {
+        for (sector, tag) in data
+            .chunks_exact(sector_bytes)
+            .zip(tags.chunks_exact_mut(4))
+        {
+            let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, sector) as u32;
+            tag.copy_from_slice(&crc.to_le_bytes());
+        }
+    });
+    add("crc32c", |sector_bytes, data, tags| {
+        for (sector, tag) in data
+            .chunks_exact(sector_bytes)
+            .zip(tags.chunks_exact_mut(4))
+        {
+            tag.copy_from_slice(&crc32c::crc32c(sector).to_le_bytes());
+        }
+    });
+    add("luksmith", |sector_bytes, data, tags| {
+        crc32c_tags(&[], 0, sector_bytes, data, tags).expect("shapes fit");
+    });
+    Case {
+        row: "C1",
+        name: format!("tags/crc32c/sector{sector_bytes}/run{sectors}"),
+        bytes: REQUEST,
+        contenders,
+    }
+}
+
+pub fn cases() -> Vec<Case<'static>> {
+    vec![
+        hmac_sha256("H1", 4096, REQUEST),
+        hmac_sha256("H1", 512, REQUEST),
+        hmac_sha256("H3", 4096, 8 * 4096),
+        hmac_sha256("H4", 4096, 2 * 4096),
+        crc32c(4096),
+        crc32c(512),
+    ]
+}
