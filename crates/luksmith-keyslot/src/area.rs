@@ -6,6 +6,7 @@
 
 use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SECTOR_BYTES, SectorNumber, SectorSize};
 use luksmith_crypt::{CipherSpec, SectorCipher};
+use luksmith_header::luks2;
 
 use crate::{AreaKey, Error, af::STRIPES, storage::Storage};
 
@@ -162,7 +163,7 @@ impl Stripes {
 /// Gives the bytes that the stripes of a key take on disk.
 pub(crate) fn disk_bytes(key_bytes: u32) -> u64 {
     // At most 2^32 * 4000 and a sector: far below 64 bits.
-    (u64::from(key_bytes) * STRIPES as u64).next_multiple_of(SECTOR_BYTES)
+    (u64::from(key_bytes) * luks2::STRIPES).next_multiple_of(SECTOR_BYTES)
 }
 
 fn stripe_bytes(key_bytes: u32) -> usize {
@@ -224,14 +225,15 @@ impl Span {
     where
         D: BlockDevice + ?Sized,
     {
+        let wanted = ByteLen::new(u64::try_from(len).unwrap_or(u64::MAX));
         let past_end = luksmith_block::Error::PastEnd {
             at,
-            len: ByteLen::new(len as u64),
+            len: wanted,
             size: device.size(),
         };
         let unit = device.sector_size().byte_len().get();
         let start = at.get() - at.get() % unit;
-        let end = at.checked_add(ByteLen::new(len as u64));
+        let end = at.checked_add(wanted);
         let end = end.filter(|end| end.get() <= device.size().get());
         let end = end.and_then(|end| end.get().checked_next_multiple_of(unit));
         // The bytes fit a slice already; at most two sectors are added.

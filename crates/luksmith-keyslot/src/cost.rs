@@ -36,18 +36,6 @@ pub const MAX_ARGON2_LANES: u32 = 4;
 /// # Errors
 /// [`Error::CostRange`] names the value and its range.
 pub fn check_forced(kdf: Kdf) -> Result<Kdf, Error> {
-    let in_range = |what, found, min, max| {
-        if (min..=max).contains(&found) {
-            Ok(())
-        } else {
-            Err(Error::CostRange {
-                what,
-                found,
-                min,
-                max,
-            })
-        }
-    };
     match kdf {
         Kdf::Pbkdf2 { iterations, .. } => in_range(
             "PBKDF2 iterations",
@@ -72,6 +60,31 @@ pub fn check_forced(kdf: Kdf) -> Result<Kdf, Error> {
         }
     }
     Ok(kdf)
+}
+
+/// Checks the iterations that a caller has chosen for a new digest.
+///
+/// # Errors
+/// [`Error::CostRange`].
+pub fn check_digest(iterations: u32) -> Result<(), Error> {
+    in_range(
+        "PBKDF2 iterations of a digest",
+        iterations,
+        MIN_PBKDF2_ITERATIONS,
+        u32::MAX,
+    )
+}
+
+fn in_range(what: &'static str, found: u32, min: u32, max: u32) -> Result<(), Error> {
+    if (min..=max).contains(&found) {
+        return Ok(());
+    }
+    Err(Error::CostRange {
+        what,
+        found,
+        min,
+        max,
+    })
 }
 
 #[cfg(test)]

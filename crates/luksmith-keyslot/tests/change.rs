@@ -174,6 +174,11 @@ fn what_cannot_be_done_is_refused_before_the_first_write() {
         Error::NullCipher { .. }
     ));
     let error = refused(&bytes, |changer| {
+        let plan = pbkdf2(1000);
+        changer.add_unbound(32, 999, &new, &plan).map(|_| ())
+    });
+    assert!(matches!(error, Error::CostRange { found: 999, .. }));
+    let error = refused(&bytes, |changer| {
         let wrong = passphrase("wrong");
         changer
             .change_passphrase(None, &wrong, &new, &pbkdf2(1000), None)
@@ -359,6 +364,41 @@ fn a_device_of_large_sectors_is_changed_like_one_of_small_ones() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn a_keyslot_changes_in_one_update_where_all_numbers_are_taken() {
+    // Slot 0 and 31 small ones of a type that nobody knows: no number is free, but room is.
+    let mut bytes = image("luks2-cbc-essiv.img");
+    let text = String::from_utf8_lossy(&bytes[4096..16384]).into_owned();
+    let (_, rest) = text.split_once("\"keyslots\":{").unwrap();
+    let (slot, _) = rest.split_once("},\"tokens\"").unwrap();
+    let mut all = slot.to_string();
+    for id in 1..32 {
+        let offset = 32768 + 524_288 - 512 * id;
+        all += &format!(
+            ",\"{id}\":{{\"type\":\"dummy\",\"key_size\":1,\"area\":{{\"type\":\"raw\",\
+             \"offset\":\"{offset}\",\"size\":\"512\"}}}}"
+        );
+    }
+    patch(&mut bytes, slot, &all, 1);
+    let device = device(&bytes);
+    let before = Header::read(&device, &Limits::default()).unwrap();
+    let old = before.keyslots()[0].area.clone();
+    let (_, after) = with(&device, |changer| {
+        let (first, new) = (passphrase(FIRST), passphrase("new"));
+        let found = changer.change_passphrase(None, &first, &new, &pbkdf2(1000), None);
+        assert_eq!(found, Ok(0));
+    });
+    assert!(opens(&device, "new") && !opens(&device, FIRST));
+    assert_eq!(after.keyslots().len(), 32);
+    assert_ne!(after.keyslots()[0].area.offset, old.offset);
+    let start = usize::try_from(old.offset.get()).unwrap();
+    let now = device.to_vec();
+    assert!(
+        now[start..start + 512] != bytes[start..start + 512],
+        "not wiped"
+    );
 }
 
 /// Fails every operation of a change once: an error comes out, the header in memory is as it was,

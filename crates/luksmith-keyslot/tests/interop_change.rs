@@ -23,7 +23,7 @@ use luksmith_hash::HashName;
 use luksmith_header::{Budget, Header, Limits, Priority};
 use luksmith_keyslot::{
     Argon2Cost, Argon2Variant, Effort, Kdf, Threads,
-    change::{Changer, KeyslotPlan, LastKeyslot},
+    change::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot},
     unlock::{Unlock, UnlockOptions},
 };
 use luksmith_testkit::{CrashDevice, CrashOptions, Image, Oracle, Prng, interop};
@@ -243,6 +243,69 @@ fn cryptsetup_opens_what_our_changes_of_luks1_leave() {
             &UnlockOptions::new(),
         );
         assert_eq!(theirs.unwrap().keyslot, Some(1));
+    }
+}
+
+/// A backup in memory.
+#[derive(Default)]
+struct MemoryBackup(Vec<u8>);
+
+impl HeaderBackup for MemoryBackup {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), luksmith_block::Error> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), luksmith_block::Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn cryptsetup_takes_our_conversions_and_their_backups() {
+    let Some(cryptsetup) = Cryptsetup::find() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("volume.img");
+    let mut bytes = image("luks1-aes128-sha512.img");
+    bytes.resize(4 << 20, 0);
+    let device = device(&bytes);
+    let (mut first, mut second) = (MemoryBackup::default(), MemoryBackup::default());
+    with(&device, |changer| changer.convert_to_luks2(&mut first)).unwrap();
+    let converted = device.to_vec();
+    fs::write(&file, &converted).unwrap();
+    let is_luks2 = ["isLuks", "--type", "luks2"];
+    assert_eq!(cryptsetup.run(&is_luks2, &file, "").0, Some(0));
+    assert!(cryptsetup.opens(&file, FIRST, Some(0)));
+    with(&device, |changer| changer.convert_to_luks1(&mut second)).unwrap();
+    fs::write(&file, device.to_vec()).unwrap();
+    let is_luks1 = ["isLuks", "--type", "luks1"];
+    assert_eq!(cryptsetup.run(&is_luks1, &file, "").0, Some(0));
+    assert!(cryptsetup.opens(&file, FIRST, Some(0)));
+
+    // Its own backup of either header is the one that we made before the conversion.
+    for (name, volume, ours) in [("1", &bytes, &first.0), ("2", &converted, &second.0)] {
+        fs::write(&file, volume).unwrap();
+        let theirs = folder.path().join(name);
+        let mut command = cryptsetup.command();
+        command.arg("luksHeaderBackup").arg(&file);
+        command.arg("--header-backup-file").arg(&theirs);
+        assert!(command.output().unwrap().status.success());
+        assert!(fs::read(&theirs).unwrap() == *ours, "LUKS{name} backup");
+        // And it puts ours back on a header that is gone.
+        let mut damaged = volume.clone();
+        damaged.get_mut(..65536).unwrap().fill(0);
+        fs::write(&file, damaged).unwrap();
+        let backup = folder.path().join(format!("ours {name}"));
+        fs::write(&backup, ours).unwrap();
+        let mut command = cryptsetup.command();
+        command.args(["luksHeaderRestore", "-q"]).arg(&file);
+        command.arg("--header-backup-file").arg(&backup);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        assert!(cryptsetup.opens(&file, FIRST, Some(0)));
     }
 }
 

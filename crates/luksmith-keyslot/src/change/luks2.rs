@@ -15,7 +15,8 @@ use rand_core::TryCryptoRng;
 
 use super::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot, wipe};
 use crate::{
-    Error, Kdf, Material, Passphrase, SALT_BYTES, VolumeKey, digest::KeyDigest, unlock::Unlocked,
+    Error, Kdf, Material, Passphrase, SALT_BYTES, VolumeKey, cost, digest::KeyDigest,
+    unlock::Unlocked,
 };
 
 /// What areas are encrypted with where the volume's own cipher does not serve.
@@ -49,6 +50,7 @@ where
         passphrase: &Passphrase,
         plan: &KeyslotPlan,
     ) -> Result<(u32, VolumeKey), Error> {
+        cost::check_digest(digest_iterations)?;
         self.refuse_requirements()?;
         let mut next = self.luks2()?.clone();
         let key = VolumeKey::generate(crate::kdf::to_usize(key_bytes), self.random)?;
