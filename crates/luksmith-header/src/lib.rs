@@ -38,6 +38,7 @@ pub mod luks2;
 mod objects;
 pub mod policy;
 mod signature;
+mod tokens;
 mod uuid;
 
 pub use backup::{RestorePlan, Sink, backup, backup_len};
@@ -50,4 +51,5 @@ pub use objects::{
 };
 pub use rand_core::TryCryptoRng;
 pub use signature::foreign_signature;
+pub use tokens::{ClevisToken, Fido2Token, KeyringToken, TokenView, Tpm2Token};
 pub use uuid::{random_uuid, uuid_text};

@@ -163,6 +163,8 @@ pub enum Fault {
     Range,
     /// A string is not base64.
     Base64,
+    /// A string is not hexadecimal.
+    Hex,
     /// Decoded bytes have the wrong length.
     Length {
         /// Bytes found.
@@ -243,6 +245,7 @@ impl fmt::Display for Fault {
             Self::UnknownMember => f.write_str("unknown here"),
             Self::Range => f.write_str("a number, or [lowest, highest] is expected"),
             Self::Base64 => f.write_str("the string is not base64 with padding"),
+            Self::Hex => f.write_str("the string is not pairs of hexadecimal digits"),
             Self::Length { found, expected } => {
                 write!(f, "{found} bytes, {expected} are expected")
             }

@@ -488,6 +488,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Puts the place of a field below an object that holds it.
+    pub(crate) fn below(self, keys: &[&str]) -> Self {
+        match self {
+            Self::Field { path, fault } => {
+                let parent = keys
+                    .iter()
+                    .fold(JsonPath::top(), |parent, key| parent.member(key));
+                Self::Field {
+                    path: parent.join(&path),
+                    fault,
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Makes the error for a device that ends too early.
     pub(crate) fn too_short(what: &'static str, at: u64, needed: u64, size: ByteLen) -> Self {
         Self::TooShort {

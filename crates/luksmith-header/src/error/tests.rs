@@ -45,7 +45,7 @@ variants! { FAULTS, fault_name, Fault:
     Missing Type Empty Key Decimal Unsigned32 Zero Multiple TooLarge TooSmall Word Reference
     RequirementTwice NoSegment RegularBehindBackup SegmentIds SegmentCount DynamicNotLast Overlap Wraps
     NoDigest DigestCount Dynamic ReencryptionLacks ReencryptionMismatch DataOffset AreaEnd TextTooLong
-    JsonSize Members PowerOfTwo UnknownMember Range Base64 Length
+    JsonSize Members PowerOfTwo UnknownMember Range Base64 Hex Length
 }
 
 variants! { SYNTAX, syntax_name, SyntaxFault:
@@ -340,6 +340,7 @@ fn faults() -> Vec<Fault> {
         Fault::UnknownMember,
         Fault::Range,
         Fault::Base64,
+        Fault::Hex,
         Fault::Length {
             found: 1,
             expected: "32",

@@ -84,6 +84,15 @@ impl JsonPath {
         self
     }
 
+    /// Goes down by a path that starts here.
+    pub(crate) fn join(mut self, below: &Self) -> Self {
+        if !self.text.is_empty() && !below.text.is_empty() {
+            self.text.push('.');
+        }
+        self.text.push_str(&below.text);
+        self
+    }
+
     /// Gives the path as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
