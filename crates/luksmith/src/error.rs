@@ -225,6 +225,32 @@ pub enum Error {
          been stripped from the header"
     )]
     IntegrityRequired,
+    /// An option of a new volume cannot be had, alone or together with the others.
+    #[error("{option} {found:?}: {rule}")]
+    FormatOption {
+        /// Which option.
+        option: &'static str,
+        /// What was asked for.
+        found: String,
+        /// Why it cannot be had, and what would work.
+        rule: &'static str,
+    },
+    /// There is something on the device already.
+    #[error(
+        "the device holds {found}; its data would be lost: choose Overwrite::Allow if that is meant"
+    )]
+    AlreadyFormatted {
+        /// What was found.
+        found: &'static str,
+    },
+    /// The header device is too small.
+    #[error("the header needs {needed} bytes with its keyslot areas, the device for it has {size}")]
+    HeaderRoom {
+        /// Bytes needed.
+        needed: ByteLen,
+        /// Size of the device.
+        size: ByteLen,
+    },
     /// Verifying needs tags.
     #[error("this volume has no tags, so there is nothing to verify")]
     NothingToVerify,
@@ -271,8 +297,9 @@ impl Error {
             Self::SegmentSectorSize { .. }
             | Self::SegmentOffset { .. }
             | Self::SegmentSize { .. } => ErrorKind::Malformed,
-            Self::DeviceTooSmall { .. } => ErrorKind::TooSmall,
-            Self::NothingToVerify => ErrorKind::Caller,
+            Self::DeviceTooSmall { .. } | Self::HeaderRoom { .. } => ErrorKind::TooSmall,
+            Self::AlreadyFormatted { .. } => ErrorKind::AlreadyFormatted,
+            Self::NothingToVerify | Self::FormatOption { .. } => ErrorKind::Caller,
             Self::Stream { .. } => ErrorKind::Device,
         }
     }

@@ -35,6 +35,7 @@
 mod copy;
 mod dm;
 mod error;
+mod format;
 mod open;
 mod options;
 mod plan;
@@ -50,10 +51,14 @@ pub use luksmith_header as header;
 pub use luksmith_integrity as integrity;
 pub use luksmith_keyslot as keyslot;
 pub use luksmith_simd as simd;
+pub use rand_core;
 
 pub use copy::{BadRanges, ExportOptions, ExportReport, ExportSink, OnError, SparseFile, Stream};
 pub use dm::{DmKey, DmTable};
 pub use error::{Error, ErrorKind};
+pub use format::{
+    FormatOptions, HeaderPlace, Init, KdfChoice, NewKeys, Overwrite, Version, format, format_with,
+};
 pub use luksmith_keyslot::unlock::{NullCipherKeyslots, Unlock};
 pub use luksmith_keyslot::{CandidateKey, Passphrase, Threads, VolumeKey};
 pub use open::{KeyTest, open, test_key};

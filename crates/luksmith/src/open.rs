@@ -10,6 +10,7 @@ use luksmith_keyslot::unlock::{Scope, Unlock, UnlockOptions, Unlocked, unlock};
 use crate::options::OpenOptions;
 use crate::plan::{Construction, Plan};
 use crate::stack::Stack;
+use crate::volume::Opened;
 use crate::{Error, Volume};
 
 /// Opens the volume on `device`.
@@ -46,7 +47,12 @@ pub fn open(
     let unlocked = unlock_volume(header_device, &header, &plan, unlock, options)?;
     plan.check_key_len(unlocked.key.len())?;
     let stack = Stack::build(device, &plan, &unlocked.key, options)?;
-    Ok(Volume::new(header, plan, stack, unlocked, options))
+    let opened = Opened {
+        key: unlocked.key,
+        keyslot: unlocked.keyslot,
+        digest: unlocked.digest,
+    };
+    Ok(Volume::new(header, plan, stack, opened, options))
 }
 
 /// What a key opens, without opening the volume.

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use luksmith_block::{
-    BlockDevice, ByteDevice, ByteLen, ByteOffset, Capabilities, Error as BlockError, Operation,
-    RangeLock, SectorSize,
+    BlockDevice, ByteDevice, ByteLen, ByteOffset, Capabilities, Error as BlockError, MemDevice,
+    Operation, RangeLock, SectorSize,
 };
 use luksmith_header::Header;
 use luksmith_keyslot::VolumeKey;
-use luksmith_keyslot::unlock::Unlocked;
 
 use crate::Error;
 use crate::options::{Journal, OpenOptions};
@@ -35,6 +34,14 @@ pub struct Volume {
     discards: bool,
     counters: Counters,
     bytes_lock: Arc<RangeLock>,
+    header_image: Option<Arc<MemDevice>>,
+}
+
+/// The key with which a volume was opened or made.
+pub(crate) struct Opened {
+    pub(crate) key: VolumeKey,
+    pub(crate) keyslot: Option<u32>,
+    pub(crate) digest: u32,
 }
 
 impl Volume {
@@ -42,22 +49,35 @@ impl Volume {
         header: Header,
         plan: Plan,
         stack: Stack,
-        unlocked: Unlocked,
+        opened: Opened,
         options: &OpenOptions,
     ) -> Self {
         Self {
             header,
             plan,
             stack,
-            keyslot: unlocked.keyslot,
-            digest: unlocked.digest,
-            key_bytes: unlocked.key.len(),
+            keyslot: opened.keyslot,
+            digest: opened.digest,
+            key_bytes: opened.key.len(),
             journal: options.journal,
-            key: options.keep_key.then_some(unlocked.key),
+            key: options.keep_key.then_some(opened.key),
             discards: options.discards,
             counters: Counters::default(),
             bytes_lock: Arc::default(),
+            header_image: None,
         }
+    }
+
+    pub(crate) fn with_header_image(mut self, image: Option<Arc<MemDevice>>) -> Self {
+        self.header_image = image;
+        self
+    }
+
+    /// Gives headers and keyslot areas of a volume that was made with its header in memory: what a
+    /// detached header file holds.
+    #[must_use]
+    pub fn header_image(&self) -> Option<Vec<u8>> {
+        self.header_image.as_ref().map(|image| image.to_vec())
     }
 
     /// Gives the header as it was read when the volume was opened.

@@ -73,6 +73,18 @@ fn every_error() -> Vec<Error> {
             provided_bytes: 8192,
         },
         Error::IntegrityRequired,
+        Error::FormatOption {
+            option: "cipher",
+            found: "cipher_null-ecb".into(),
+            rule: "a volume that is not encrypted is never made",
+        },
+        Error::AlreadyFormatted {
+            found: "a LUKS2 header",
+        },
+        Error::HeaderRoom {
+            needed: ByteLen::new(16_777_216),
+            size: ByteLen::new(1_048_576),
+        },
         Error::NothingToVerify,
         Error::Stream {
             what: "writing the plaintext",

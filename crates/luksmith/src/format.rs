@@ -1,0 +1,253 @@
+//! Making new volumes.
+//!
+//! The header is the last thing that is written: until then the device counts as unformatted, and a
+//! format that was cut off is simply done again. The order, with a flush after each step:
+//!
+//! 1. Everything that can fail without touching the device: options, key derivation, the whole header
+//!    in memory.
+//! 2. Zeros where headers of any kind may stand, up to the data.
+//! 3. Keyslot areas, random where no key is.
+//! 4. With integrity: journal, superblock, and the initialisation that was asked for.
+//! 5. The primary header copy, then the secondary.
+
+mod init;
+mod luks1;
+mod luks2;
+mod options;
+mod staging;
+
+use std::sync::Arc;
+
+use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SectorNumber};
+use luksmith_header::{Budget, Format, detect, foreign_signature};
+use luksmith_integrity::{Devices, FormatRequest};
+use luksmith_keyslot::{CandidateKey, Effort, Passphrase, SystemRandom, TryCryptoRng, VolumeKey};
+
+use crate::options::OpenOptions;
+use crate::plan::{Construction, Plan};
+use crate::stack::Stack;
+use crate::volume::Opened;
+use crate::{Error, Volume};
+use options::Resolved;
+pub use options::{FormatOptions, HeaderPlace, Init, KdfChoice, Overwrite, Version};
+pub(crate) use staging::Staged;
+
+/// The keys of a new volume.
+#[derive(Debug, Default)]
+pub struct NewKeys<'a> {
+    pub(crate) passphrase: Option<&'a Passphrase>,
+    pub(crate) volume_key: Option<CandidateKey>,
+}
+
+impl<'a> NewKeys<'a> {
+    /// A generated volume key and no keyslot: keep [`Volume::volume_key`], or the data are lost when
+    /// the volume is closed.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// A generated volume key behind a passphrase.
+    #[must_use]
+    pub fn passphrase(passphrase: &'a Passphrase) -> Self {
+        Self {
+            passphrase: Some(passphrase),
+            volume_key: None,
+        }
+    }
+
+    /// Takes this volume key instead of generating one. It must be as long as cipher and integrity
+    /// need, exactly, and nobody else may know it.
+    #[must_use]
+    pub fn with_volume_key(mut self, key: CandidateKey) -> Self {
+        self.volume_key = Some(key);
+        self
+    }
+}
+
+/// Makes a volume on `device` and opens it.
+///
+/// ```
+/// use luksmith::block::{BlockDevice, ByteLen, ByteOffset, MemDevice, SectorSize};
+/// use luksmith::{FormatOptions, KdfChoice, NewKeys, Passphrase};
+///
+/// let device = MemDevice::new(ByteLen::new(20 << 20), SectorSize::S512)?;
+/// let passphrase = Passphrase::new(b"32 bytes from a generator, say..")?;
+/// let options = FormatOptions::luks2().kdf(KdfChoice::HighEntropy);
+/// let volume = luksmith::format(device, NewKeys::passphrase(&passphrase), &options)?;
+/// volume.write_at(ByteOffset::ZERO, &[1; 4096])?;
+/// volume.close()?;
+/// # Ok::<(), luksmith::Error>(())
+/// ```
+///
+/// # Errors
+/// Before anything is written: [`Error::FormatOption`], [`Error::Cipher`], [`Error::AlreadyFormatted`],
+/// [`Error::Keyslot`], [`Error::Header`], [`Error::DeviceTooSmall`]. [`Error::Device`] and
+/// [`Error::Integrity`] may come later; the device then holds no volume.
+pub fn format(
+    device: impl BlockDevice + 'static,
+    keys: NewKeys<'_>,
+    options: &FormatOptions,
+) -> Result<Volume, Error> {
+    format_with(device, keys, options, &mut SystemRandom)
+}
+
+/// As [`format()`], with a random source of the caller's: the same source gives the same bytes on the
+/// device, which tests want and nobody else may use.
+///
+/// Nonces of ciphers with random IVs still come from the system.
+///
+/// # Errors
+/// As [`format()`].
+pub fn format_with<R: TryCryptoRng + ?Sized>(
+    device: impl BlockDevice + 'static,
+    keys: NewKeys<'_>,
+    options: &FormatOptions,
+    random: &mut R,
+) -> Result<Volume, Error> {
+    let device: Arc<dyn BlockDevice> = Arc::new(device);
+    let header_device = match &options.place {
+        HeaderPlace::Attached => Some(Arc::clone(&device)),
+        HeaderPlace::Detached(header) => Some(Arc::clone(header)),
+        HeaderPlace::Memory => None,
+    };
+    if let Some(header_device) = &header_device {
+        refuse_what_is_there(header_device, options)?;
+    }
+    let header_len = header_device.as_ref().map(|device| device.size());
+    let resolved = options.resolve(device.size())?;
+    let staged = stage(header_len, keys, options, &resolved, random)?;
+    let opening = options.opening();
+    let plan = Plan::of(&staged.header, &opening)?;
+    check_room(&device, &plan)?;
+    if let Some(header_device) = &header_device {
+        staged.write_areas(header_device.as_ref())?;
+    }
+    prepare_data(&device, &plan, &staged.key, options, &opening)?;
+    if let Some(header_device) = &header_device {
+        staged.write_headers(header_device.as_ref())?;
+    }
+    let stack = Stack::build(device, &plan, &staged.key, &opening)?;
+    let opened = Opened {
+        key: staged.key,
+        keyslot: staged.keyslot,
+        digest: 0,
+    };
+    let memory = header_device.is_none().then_some(staged.image);
+    Ok(Volume::new(staged.header, plan, stack, opened, &opening).with_header_image(memory))
+}
+
+/// Makes the header, with keyslot areas and all, in memory.
+pub(crate) fn stage<R: TryCryptoRng + ?Sized>(
+    header_len: Option<ByteLen>,
+    keys: NewKeys<'_>,
+    options: &FormatOptions,
+    resolved: &Resolved,
+    random: &mut R,
+) -> Result<Staged, Error> {
+    let key = volume_key(keys.volume_key, resolved, random)?;
+    let mut effort = Effort {
+        budget: &mut Budget::new(options.limits),
+        control: &options.control,
+        threads: options.threads,
+    };
+    let request = Request {
+        header_len,
+        passphrase: keys.passphrase,
+        options,
+        resolved,
+    };
+    match options.version {
+        Version::Luks2 => luks2::stage(&request, key, random, &mut effort),
+        Version::Luks1 => luks1::stage(&request, key, random, &mut effort),
+    }
+}
+
+/// What the header of either version is made from.
+struct Request<'a> {
+    /// Length of the device that holds the header, `None` in memory.
+    header_len: Option<ByteLen>,
+    passphrase: Option<&'a Passphrase>,
+    options: &'a FormatOptions,
+    resolved: &'a Resolved,
+}
+
+fn volume_key<R: TryCryptoRng + ?Sized>(
+    given: Option<CandidateKey>,
+    resolved: &Resolved,
+    random: &mut R,
+) -> Result<VolumeKey, Error> {
+    let Some(key) = given else {
+        return Ok(VolumeKey::generate(resolved.key_bytes, random)?);
+    };
+    match &resolved.construction {
+        Construction::Null => Ok(()),
+        Construction::Plain(spec) => spec.check_key_len(key.len()),
+        Construction::Authenticated(spec) => spec.check_key_len(key.len()),
+    }
+    .map_err(|source| Error::Cipher { segment: 0, source })?;
+    Ok(VolumeKey::for_new_volume(key))
+}
+
+/// Bytes at the start of a device in which marks of other formats are looked for.
+const PROBED_BYTES: u64 = 72 * 1024;
+
+/// Refuses a device that holds a LUKS header or something else that has a mark.
+fn refuse_what_is_there(
+    device: &Arc<dyn BlockDevice>,
+    options: &FormatOptions,
+) -> Result<(), Error> {
+    if options.overwrite == Overwrite::Allow {
+        return Ok(());
+    }
+    let unit = device.sector_size().byte_len().get();
+    let len = device.size().get().min(PROBED_BYTES) / unit * unit;
+    let mut start = vec![0; ByteLen::new(len).to_usize().unwrap_or_default()];
+    device.read_at(ByteOffset::ZERO, &mut start)?;
+    let found = match detect(&start) {
+        Format::Luks1 | Format::Luks1OldReencryption => "a LUKS1 header",
+        Format::Luks2 => "a LUKS2 header",
+        Format::UnknownVersion(_) => "a LUKS header of an unknown version",
+        _ => match foreign_signature(&start) {
+            Some(found) => found,
+            None => return Ok(()),
+        },
+    };
+    Err(Error::AlreadyFormatted { found })
+}
+
+fn check_room(device: &Arc<dyn BlockDevice>, plan: &Plan) -> Result<(), Error> {
+    let needed = plan.sector_size.byte_len();
+    match plan.offset.checked_add(needed.get()) {
+        Some(end) if end <= device.size().get() => Ok(()),
+        _ => Err(Error::DeviceTooSmall {
+            segment: plan.segment,
+            offset: plan.offset,
+            needed: needed.get(),
+            size: device.size(),
+        }),
+    }
+}
+
+/// Makes the integrity layer of a volume that has one, and initialises its tags.
+fn prepare_data(
+    device: &Arc<dyn BlockDevice>,
+    plan: &Plan,
+    key: &VolumeKey,
+    options: &FormatOptions,
+    opening: &OpenOptions,
+) -> Result<(), Error> {
+    let Construction::Authenticated(spec) = &plan.construction else {
+        return Ok(());
+    };
+    let start = SectorNumber::new(plan.offset / luksmith_block::SECTOR_BYTES);
+    let mut request = FormatRequest::new(spec.tuple_bytes(), plan.sector_size)?
+        .start(start)
+        .legacy_padding(options.legacy_padding);
+    if let Some(sectors) = options.journal_sectors {
+        request = request.journal_sectors(sectors);
+    }
+    let devices = Devices::interleaved(Arc::clone(device));
+    luksmith_integrity::format(&devices, &request, None, None)?;
+    init::run(device, plan, key, options, opening)
+}
