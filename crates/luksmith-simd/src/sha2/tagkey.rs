@@ -244,9 +244,8 @@ impl TagKey {
             let expected = &expected[start * expected_bytes..(start + n) * expected_bytes];
             differing.compare(start, computed, tag_bytes, expected, expected_bytes);
         }
-        // Tags of data that an attacker chose are what he must not learn.
-        computed.zeroize();
-        differing.into_result()
+        // Tags of data that an attacker chose are what he must not learn. Those that he knows stay.
+        differing.into_result().inspect_err(|_| computed.zeroize())
     }
 }
 
@@ -275,7 +274,7 @@ impl Differing {
             .zip(expected.chunks_exact(expected_bytes))
             .enumerate()
         {
-            let same = bool::from(have[..expected_bytes].ct_eq(want));
+            let same = same_bytes(&have[..expected_bytes], want);
             if !same && self.count == 0 {
                 self.first = start + i;
             }
@@ -298,6 +297,24 @@ impl Differing {
             }),
         }
     }
+}
+
+/// Compares equally long texts without a branch or index that depends on them. By words, because
+/// byte after byte it takes a fifth as long as hashing a 512-byte sector.
+fn same_bytes(have: &[u8], want: &[u8]) -> bool {
+    let (have_words, have_rest) = have.as_chunks::<8>();
+    let (want_words, want_rest) = want.as_chunks::<8>();
+    let words = have_words
+        .iter()
+        .zip(want_words)
+        .fold(0, |differing, (have, want)| {
+            differing | (u64::from_le_bytes(*have) ^ u64::from_le_bytes(*want))
+        });
+    let rest = have_rest
+        .iter()
+        .zip(want_rest)
+        .fold(0, |differing, (have, want)| differing | (have ^ want));
+    bool::from((words | u64::from(rest)).ct_eq(&0))
 }
 
 /// Number of sectors in `data`, once prefixes and data fit together.
