@@ -41,7 +41,7 @@ pub(super) struct OnDevice {
 }
 
 impl Header {
-    /// Makes a header that stands on no device yet: the first [`write`] gives it the sequence
+    /// Makes a header that stands on no device yet: the first [`write()`] gives it the sequence
     /// number
     /// 2, as cryptsetup's first write does.
     ///
