@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, env, fmt::Write as _, fs};
 
 use luksmith_block::{MemDevice, SectorSize};
 use luksmith_header::{Header, Limits, luks2::Side};
+use luksmith_testkit::interop;
 use luksmith_testkit::mangled::{Base, Recipe, Repair, Verdict, recipes, record_path, recorded};
 
 fn bases() -> BTreeMap<Base, Vec<u8>> {
@@ -166,6 +167,10 @@ fn the_installed_cryptsetup_gives_the_verdicts_on_record() {
         );
         return;
     }
+    // All of them take minutes; without being asked for, every twentieth has to do.
+    let step = if interop::is_required() { 1 } else { 20 };
+    let all: Vec<Recipe> = all.into_iter().step_by(step).collect();
+    println!("{} recipes are asked about", all.len());
     let mut wrong = String::new();
     let on_record = recorded();
     for (name, verdict) in ask_all(&program, &all) {
