@@ -2,7 +2,7 @@
 //! back, so that overwriting a part of a keyslot area destroys the key.
 //!
 //! # Format
-//! docs/formats/luks2.md, "AF splitter". Stripes are back to back, each as long as the key.
+//! docs/formats/keyslots.md, "AF splitter". Stripes are back to back, each as long as the key.
 
 use luksmith_hash::{Hash, HashName, MAX_DIGEST_BYTES};
 use rand_core::TryCryptoRng;

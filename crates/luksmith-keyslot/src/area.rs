@@ -1,8 +1,8 @@
 //! Keyslot areas: 4000 stripes of a key, encrypted, at a place on the device.
 //!
 //! # Format
-//! docs/formats/luks2.md, "Area content". Sectors of 512 bytes, numbered from 0 at the start of the
-//! area, whatever the sector size of the data.
+//! docs/formats/keyslots.md, "Area content". Sectors of 512 bytes, numbered from 0 at the start of
+//! the area, whatever the sector size of the data.
 
 use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SECTOR_BYTES, SectorNumber, SectorSize};
 use luksmith_crypt::{CipherSpec, SectorCipher};

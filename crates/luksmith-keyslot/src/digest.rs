@@ -37,7 +37,7 @@ impl KeyDigest {
     /// [`Error::NoIterations`].
     ///
     /// # Format
-    /// docs/formats/luks2.md, "Digests".
+    /// docs/formats/keyslots.md, "Digests".
     pub fn new(
         id: u32,
         hash: HashName,

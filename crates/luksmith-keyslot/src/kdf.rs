@@ -162,7 +162,7 @@ impl Kdf {
     /// [`Error::AreaKeyBytes`], [`Error::OutOfMemory`], [`Error::Cancelled`].
     ///
     /// # Format
-    /// docs/formats/luks2.md, "Derived key"; LUKS1 uses the PBKDF2 form.
+    /// docs/formats/keyslots.md, "Derived key"; LUKS1 uses the PBKDF2 form.
     pub fn derive(
         self,
         passphrase: &Passphrase,
