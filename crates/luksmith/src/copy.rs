@@ -359,7 +359,7 @@ fn is_zero(bytes: &[u8]) -> bool {
 }
 
 /// Reads until the buffer is full or the source ends.
-fn read_full(source: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+pub(crate) fn read_full(source: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
         match source.read(room) {

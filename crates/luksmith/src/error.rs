@@ -251,6 +251,30 @@ pub enum Error {
         /// Size of the device.
         size: ByteLen,
     },
+    /// A plaintext has another length than was announced.
+    #[error(
+        "the plaintext was announced with {announced} bytes, it has {found} or more; the output is no volume"
+    )]
+    StreamLength {
+        /// Bytes announced.
+        announced: ByteLen,
+        /// Bytes found: all of them, or one more than announced.
+        found: ByteLen,
+    },
+    /// A workload image's footer cannot be read or written.
+    #[error("the workload footer cannot be used: {problem}")]
+    Footer {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// No token led to the volume key.
+    #[error("none of {tokens} usable tokens opened the volume")]
+    NoTokenOpened {
+        /// Tokens for which there was a handler.
+        tokens: usize,
+        /// What the first handler that failed said.
+        source: Option<crate::HandlerError>,
+    },
     /// Verifying needs tags.
     #[error("this volume has no tags, so there is nothing to verify")]
     NothingToVerify,
@@ -299,7 +323,11 @@ impl Error {
             | Self::SegmentSize { .. } => ErrorKind::Malformed,
             Self::DeviceTooSmall { .. } | Self::HeaderRoom { .. } => ErrorKind::TooSmall,
             Self::AlreadyFormatted { .. } => ErrorKind::AlreadyFormatted,
-            Self::NothingToVerify | Self::FormatOption { .. } => ErrorKind::Caller,
+            Self::NothingToVerify | Self::FormatOption { .. } | Self::StreamLength { .. } => {
+                ErrorKind::Caller
+            }
+            Self::Footer { .. } => ErrorKind::Malformed,
+            Self::NoTokenOpened { .. } => ErrorKind::WrongKey,
             Self::Stream { .. } => ErrorKind::Device,
         }
     }

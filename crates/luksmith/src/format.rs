@@ -30,7 +30,7 @@ use crate::volume::Opened;
 use crate::{Error, Volume};
 use options::Resolved;
 pub use options::{FormatOptions, HeaderPlace, Init, KdfChoice, Overwrite, Version};
-pub(crate) use staging::Staged;
+use staging::Staged;
 
 /// The keys of a new volume.
 #[derive(Debug, Default)]

@@ -32,17 +32,22 @@
 //! `parallel` (default): Argon2 lanes on threads. `all-ciphers`, `all-hashes` (default): everything
 //! that a header may name; without them AES and the SHA-2 family remain.
 
+pub mod constellation;
 mod copy;
 mod dm;
+mod encode;
 mod error;
 mod format;
 mod open;
 mod options;
 mod plan;
+mod profile;
 mod stack;
 mod stats;
+mod token;
 mod verify;
 mod volume;
+pub mod workload;
 
 pub use luksmith_block as block;
 pub use luksmith_crypt as crypt;
@@ -55,6 +60,7 @@ pub use rand_core;
 
 pub use copy::{BadRanges, ExportOptions, ExportReport, ExportSink, OnError, SparseFile, Stream};
 pub use dm::{DmKey, DmTable};
+pub use encode::{Encoded, encode_stream, encode_stream_with};
 pub use error::{Error, ErrorKind};
 pub use format::{
     FormatOptions, HeaderPlace, Init, KdfChoice, NewKeys, Overwrite, Version, format, format_with,
@@ -65,6 +71,8 @@ pub use open::{KeyTest, open, test_key};
 pub use options::{
     HeaderPolicy, IntegrityRequirement, Journal, JournalTrust, NullCipher, OpenOptions, Violation,
 };
+pub use profile::Tags;
 pub use stats::Stats;
+pub use token::{HandlerError, TokenHandler, TokenRef, open_with_tokens};
 pub use verify::VerifyReport;
 pub use volume::Volume;

@@ -44,15 +44,41 @@ pub fn open(
     let header_device = options.header.as_ref().unwrap_or(&device);
     let header = read_header(header_device, options)?;
     let plan = Plan::of(&header, options)?;
-    let unlocked = unlock_volume(header_device, &header, &plan, unlock, options)?;
+    let budget = &mut Budget::new(options.limits);
+    map(
+        &device,
+        header_device,
+        (&header, &plan),
+        unlock,
+        options,
+        budget,
+    )
+}
+
+/// Unlocks a header that was understood, and builds the layers.
+pub(crate) fn map(
+    device: &Arc<dyn BlockDevice>,
+    header_device: &Arc<dyn BlockDevice>,
+    (header, plan): (&Header, &Plan),
+    unlock: Unlock<'_>,
+    options: &OpenOptions,
+    budget: &mut Budget,
+) -> Result<Volume, Error> {
+    let unlocked = unlock_volume(header_device, (header, plan), unlock, options, budget)?;
     plan.check_key_len(unlocked.key.len())?;
-    let stack = Stack::build(device, &plan, &unlocked.key, options)?;
+    let stack = Stack::build(Arc::clone(device), plan, &unlocked.key, options)?;
     let opened = Opened {
         key: unlocked.key,
         keyslot: unlocked.keyslot,
         digest: unlocked.digest,
     };
-    Ok(Volume::new(header, plan, stack, opened, options))
+    Ok(Volume::new(
+        header.clone(),
+        plan.clone(),
+        stack,
+        opened,
+        options,
+    ))
 }
 
 /// What a key opens, without opening the volume.
@@ -90,11 +116,15 @@ pub fn test_key(
         unlock_with,
         unlock_options(options).scope(scope),
         options,
+        &mut Budget::new(options.limits),
     )?;
     Ok(KeyTest { header, unlocked })
 }
 
-fn read_header(device: &Arc<dyn BlockDevice>, options: &OpenOptions) -> Result<Header, Error> {
+pub(crate) fn read_header(
+    device: &Arc<dyn BlockDevice>,
+    options: &OpenOptions,
+) -> Result<Header, Error> {
     let header = Header::read(device.as_ref(), &options.limits)?;
     if let Some(policy) = &options.policy {
         policy
@@ -114,10 +144,10 @@ fn unlock_options(options: &OpenOptions) -> UnlockOptions {
 
 fn unlock_volume(
     device: &Arc<dyn BlockDevice>,
-    header: &Header,
-    plan: &Plan,
+    (header, plan): (&Header, &Plan),
     unlock_with: Unlock<'_>,
     options: &OpenOptions,
+    budget: &mut Budget,
 ) -> Result<Unlocked, Error> {
     let mut unlocking = unlock_options(options).scope(Scope::Segment(plan.segment));
     if let Unlock::VolumeKey(key) = &unlock_with
@@ -126,7 +156,7 @@ fn unlock_volume(
         plan.check_key_len(key.len())?;
         unlocking = unlocking.key_bytes(u32::try_from(key.len()).unwrap_or(u32::MAX));
     }
-    derive(device, header, unlock_with, unlocking, options)
+    derive(device, header, unlock_with, unlocking, options, budget)
 }
 
 fn derive(
@@ -135,9 +165,10 @@ fn derive(
     unlock_with: Unlock<'_>,
     unlocking: UnlockOptions,
     options: &OpenOptions,
+    budget: &mut Budget,
 ) -> Result<Unlocked, Error> {
     let mut effort = Effort {
-        budget: &mut Budget::new(options.limits),
+        budget,
         control: &options.control,
         threads: options.threads,
     };

@@ -272,6 +272,8 @@ fn impossible_options_are_refused_before_the_first_write() {
             cheap().data_offset(ByteLen::new(20 << 20)),
             ErrorKind::TooSmall,
         ),
+        (cheap().alignment(ByteLen::ZERO), ErrorKind::Caller),
+        (luks1().data_offset(ByteLen::ZERO), ErrorKind::Caller),
         (luks1().integrity("hmac(sha256)"), ErrorKind::Caller),
         (luks1().label("label"), ErrorKind::Caller),
         (luks1().sector_size(SectorSize::S4096), ErrorKind::Caller),

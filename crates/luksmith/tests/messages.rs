@@ -85,6 +85,17 @@ fn every_error() -> Vec<Error> {
             needed: ByteLen::new(16_777_216),
             size: ByteLen::new(1_048_576),
         },
+        Error::StreamLength {
+            announced: ByteLen::new(8192),
+            found: ByteLen::new(8000),
+        },
+        Error::Footer {
+            problem: "its JSON is malformed",
+        },
+        Error::NoTokenOpened {
+            tokens: 2,
+            source: None,
+        },
         Error::NothingToVerify,
         Error::Stream {
             what: "writing the plaintext",

@@ -107,6 +107,11 @@ fn payload_sector(options: &FormatOptions, key_bytes: u32) -> Result<u32, Error>
         })
     };
     match (options.data_offset, &options.place) {
+        (Some(0), HeaderPlace::Attached) => Err(option(
+            "data offset",
+            "0",
+            "the data would start inside the header; only a detached header has its data at 0",
+        )),
         (Some(offset), _) => sectors("data offset", offset),
         (None, HeaderPlace::Attached) => {
             let alignment = sectors("alignment", options.alignment)?;

@@ -61,6 +61,13 @@ pub(super) fn stage<R: TryCryptoRng + ?Sized>(
         luks2::write(&image, &mut header, random)?;
         keyslot = Some(options.keyslot);
     }
+    // Behind the keyslot, which they may name.
+    for (id, token) in &options.tokens {
+        let token = token.clone();
+        let metadata = header.metadata_mut();
+        metadata.edit(|draft| draft.add_token(*id, token))?;
+        luks2::write(&image, &mut header, random)?;
+    }
     let header_len = request.header_len.unwrap_or(ByteLen::new(total));
     Ok(Staged {
         header: Header::Luks2(header),
@@ -94,6 +101,14 @@ fn layout(request: &Request<'_>) -> Result<NewLayout, Error> {
             needed: layout.total_len(),
             size: ByteLen::new(device_len),
         });
+    }
+    let inside = layout.data_offset.get() < layout.total_len().get();
+    if matches!(options.place, HeaderPlace::Attached) && inside {
+        return Err(option(
+            "data offset",
+            &layout.data_offset.to_string(),
+            "the data would start inside the header; only a detached header has its data at 0",
+        ));
     }
     Ok(layout)
 }

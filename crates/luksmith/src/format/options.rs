@@ -7,6 +7,7 @@ use std::time::Duration;
 use luksmith_block::{BlockDevice, ByteLen, Control, SectorCount, SectorSize};
 use luksmith_crypt::{AuthSpec, CipherSpec, Integrity};
 use luksmith_hash::HashName;
+use luksmith_header::json::Object;
 use luksmith_header::luks2::{DEFAULT_ALIGNMENT, HeaderSize};
 use luksmith_header::{Limits, Priority};
 use luksmith_keyslot::cost::{DEFAULT_TARGET, Method};
@@ -124,6 +125,7 @@ pub struct FormatOptions {
     pub(crate) no_journal: bool,
     pub(crate) legacy_padding: bool,
     pub(crate) init: Init,
+    pub(crate) tokens: Vec<(u32, Object)>,
     pub(crate) overwrite: Overwrite,
     pub(crate) limits: Limits,
     pub(crate) control: Arc<Control>,
@@ -160,6 +162,7 @@ impl FormatOptions {
             no_journal: false,
             legacy_padding: false,
             init: Init::Wipe,
+            tokens: Vec::new(),
             overwrite: Overwrite::Refuse,
             limits: Limits::default(),
             control: Arc::default(),
@@ -259,6 +262,13 @@ impl FormatOptions {
         self
     }
 
+    /// Puts a token into the new header: an object with a `type` and an array `keyslots`.
+    #[must_use]
+    pub fn token(mut self, id: u32, token: Object) -> Self {
+        self.tokens.push((id, token));
+        self
+    }
+
     /// Has the header say that writes bypass the integrity journal.
     #[must_use]
     pub fn without_journal(mut self) -> Self {
@@ -276,6 +286,14 @@ impl FormatOptions {
     /// The options under which the new volume is opened.
     pub(crate) fn opening(&self) -> OpenOptions {
         OpenOptions::new().keep_volume_key()
+    }
+
+    /// As [`resolve`](Self::resolve), where the data become as long as they need to be.
+    pub(crate) fn resolve_any_length(&self) -> Result<Resolved, Error> {
+        Ok(Resolved {
+            data_len: None,
+            ..self.resolve(ByteLen::ZERO)?
+        })
     }
 
     /// Works out what follows from the options, for data of `data_len` bytes at most.
@@ -314,7 +332,7 @@ impl FormatOptions {
             construction,
             key_bytes,
             sector_size: self.sector_size,
-            data_len,
+            data_len: Some(data_len),
         })
     }
 
@@ -379,6 +397,7 @@ impl FormatOptions {
             (self.header_size != HeaderSize::MIN, "header size"),
             (self.keyslot_cipher.is_some(), "keyslot cipher"),
             (self.priority != Priority::Normal, "priority"),
+            (!self.tokens.is_empty(), "token"),
             (self.cipher.starts_with("capi:"), "cipher in capi form"),
         ];
         match refused.into_iter().find(|(is_set, _)| *is_set) {
@@ -395,15 +414,18 @@ pub(crate) struct Resolved {
     /// Length of the volume key in bytes.
     pub(crate) key_bytes: usize,
     sector_size: Option<SectorSize>,
-    data_len: ByteLen,
+    /// `None` for as long as needed.
+    data_len: Option<ByteLen>,
 }
 
 impl Resolved {
     /// Chooses the sector size for data that start at `offset`.
     pub(crate) fn sector_size(&self, offset: u64) -> Result<SectorSize, Error> {
         let tagged = matches!(self.construction, Construction::Authenticated(_));
-        let left = self.data_len.get().saturating_sub(offset);
-        let fits = |size: SectorSize| tagged || (size.divides(offset) && size.divides(left));
+        let left = self.data_len.map(|len| len.get().saturating_sub(offset));
+        let fits = |size: SectorSize| {
+            tagged || (size.divides(offset) && left.is_none_or(|left| size.divides(left)))
+        };
         match self.sector_size {
             None if fits(SectorSize::S4096) => Ok(SectorSize::S4096),
             None => Ok(SectorSize::S512),

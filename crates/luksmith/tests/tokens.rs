@@ -1,0 +1,176 @@
+//! Opening through tokens, and the profiles.
+
+use std::sync::Arc;
+
+use luksmith::block::{BlockDevice, ByteLen, MemDevice, SectorSize};
+use luksmith::header::json::{Object, Value};
+use luksmith::header::{Header, Kdf, Keyslot, KeyslotKind, Limits};
+use luksmith::{
+    Error, ErrorKind, FormatOptions, HandlerError, HeaderPlace, Init, KdfChoice, NewKeys,
+    OpenOptions, Passphrase, Tags, TokenHandler, TokenRef, format, open_with_tokens,
+};
+
+/// Hands out what the token's member `word` says.
+struct Word {
+    asked: Vec<u32>,
+}
+
+impl TokenHandler for Word {
+    fn handles(&self, type_name: &str) -> bool {
+        type_name == "word"
+    }
+
+    fn passphrase(&mut self, token: &TokenRef<'_>) -> Result<Option<Passphrase>, HandlerError> {
+        self.asked.push(token.id);
+        match token.object.get("word").and_then(Value::as_str) {
+            None => Ok(None),
+            Some("broken") => Err("the drawer is locked".into()),
+            Some(word) => Ok(Some(Passphrase::new(word.as_bytes())?)),
+        }
+    }
+}
+
+fn token(kind: &str, word: Option<&str>, keyslots: &[&str]) -> Object {
+    let keyslots = keyslots.iter().copied().map(Value::string).collect();
+    let mut token: Object = [
+        ("type", Value::string(kind)),
+        ("keyslots", Value::Array(keyslots)),
+    ]
+    .into_iter()
+    .collect();
+    if let Some(word) = word {
+        token.set("word", Value::string(word));
+    }
+    token
+}
+
+fn with_tokens(tokens: Vec<Object>) -> Arc<MemDevice> {
+    let device = MemDevice::new(ByteLen::new(20 << 20), SectorSize::S512).expect("a device");
+    let device = Arc::new(device);
+    let passphrase = Passphrase::new(b"open sesame").expect("a passphrase");
+    let mut options = FormatOptions::luks2().kdf(KdfChoice::HighEntropy);
+    for (id, token) in (0..).zip(tokens) {
+        options = options.token(id, token);
+    }
+    // Tokens name keyslot 0, which the new volume has.
+    format(device.clone(), NewKeys::passphrase(&passphrase), &options).expect("a volume");
+    device
+}
+
+#[test]
+fn tokens_are_asked_in_order_until_one_opens_its_keyslot() {
+    let device = with_tokens(vec![
+        token("other", Some("open sesame"), &["0"]),
+        token("word", None, &["0"]),
+        token("word", Some("broken"), &["0"]),
+        token("word", Some("wrong"), &["0"]),
+        token("word", Some("open sesame"), &[]),
+        token("word", Some("open sesame"), &["0"]),
+        token("word", Some("open sesame"), &["0"]),
+    ]);
+    let mut word = Word { asked: Vec::new() };
+    let volume = open_with_tokens(device, &mut [&mut word], &OpenOptions::new()).unwrap();
+    assert_eq!(volume.keyslot(), Some(0));
+    assert_eq!(word.asked, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn if_no_token_opens_the_first_failure_is_the_cause() {
+    let device = with_tokens(vec![
+        token("word", Some("wrong"), &["0"]),
+        token("word", Some("broken"), &["0"]),
+    ]);
+    let mut word = Word { asked: Vec::new() };
+    let error = open_with_tokens(device, &mut [&mut word], &OpenOptions::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongKey);
+    let Error::NoTokenOpened {
+        tokens: 2,
+        source: Some(source),
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(source.to_string(), "the drawer is locked");
+}
+
+#[test]
+fn limits_hold_for_all_tokens_together() {
+    let device = with_tokens(vec![
+        token("word", Some("wrong"), &["0"]),
+        token("word", Some("wrong"), &["0"]),
+        token("word", Some("open sesame"), &["0"]),
+    ]);
+    let mut limits = Limits::default();
+    // The first two cost 1000 for the keyslot and 1000 for the digest each.
+    limits.pbkdf2_iterations = 4500;
+    let mut word = Word { asked: Vec::new() };
+    let options = OpenOptions::new().limits(limits);
+    let error = open_with_tokens(device, &mut [&mut word], &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OverLimit, "{error}");
+}
+
+fn kdf_of(slot: &Keyslot) -> Option<&Kdf> {
+    match &slot.kind {
+        KeyslotKind::Luks2 { kdf, .. } => Some(kdf),
+        _ => None,
+    }
+}
+
+fn profile(options: &FormatOptions) -> (Header, Option<Vec<u8>>) {
+    let device = MemDevice::new(ByteLen::new(24 << 20), SectorSize::S512).expect("a device");
+    let passphrase = Passphrase::new(&[7; 32]).expect("a passphrase");
+    let volume = format(device, NewKeys::passphrase(&passphrase), options).expect("a volume");
+    assert!(volume.is_authenticated());
+    assert_eq!(volume.sector_size(), SectorSize::S4096);
+    (volume.header().clone(), volume.header_image())
+}
+
+#[test]
+fn profiles_have_the_parameters_that_their_users_rely_on() {
+    let (ephemeral, image) = profile(&FormatOptions::ephemeral());
+    assert_eq!(image.map(|image| image.len()), Some(442_368));
+    assert_eq!(ephemeral.flags(), ["no-journal"]);
+    let slot = ephemeral.keyslots().remove(0);
+    assert_eq!(
+        (slot.area.offset.get(), slot.area.len.get()),
+        (32768, 385_024)
+    );
+    assert!(matches!(
+        kdf_of(&slot),
+        Some(Kdf::Pbkdf2 {
+            iterations: 1000,
+            ..
+        })
+    ));
+    let (secure, image) = profile(&FormatOptions::secure_mount().init(Init::None));
+    assert_eq!(image, None);
+    assert_eq!(secure.segments().remove(0).offset.get(), 16_777_216);
+    assert!(secure.flags().is_empty());
+    let options = FormatOptions::constellation(Tags::Hmac).init(Init::None);
+    let (constellation, _) = profile(&options);
+    let slot = constellation.keyslots().remove(0);
+    assert!(matches!(
+        kdf_of(&slot),
+        Some(Kdf::Argon2 {
+            passes: 3,
+            memory_kib: 65536,
+            lanes: 4,
+            ..
+        })
+    ));
+    let options = FormatOptions::constellation_state_disk(false)
+        .init(Init::None)
+        .kdf(KdfChoice::HighEntropy);
+    let (state, _) = profile(&options);
+    let Header::Luks2(state) = state else {
+        panic!("no LUKS2 header");
+    };
+    let token = state.metadata().token_object(0).expect("the token");
+    assert_eq!(
+        token.to_compact(),
+        r#"{"type":"constellation-state-disk","keyslots":[],"diskIsInitialized":false}"#
+    );
+    let options = FormatOptions::secure_mount().header(HeaderPlace::Memory);
+    let (_, image) = profile(&options.init(Init::None));
+    assert_eq!(image.map(|image| image.len()), Some(16 << 20));
+}
