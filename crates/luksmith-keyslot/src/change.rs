@@ -22,6 +22,8 @@
 //! The caller holds the locks that its system asks for, for the whole of a change.
 
 mod backup;
+#[cfg(feature = "std")]
+mod file_backup;
 mod luks1;
 mod luks2;
 mod plan;
@@ -35,6 +37,8 @@ use luksmith_header::{Header, Priority};
 use rand_core::TryCryptoRng;
 
 pub use backup::HeaderBackup;
+#[cfg(feature = "std")]
+pub use file_backup::FileBackup;
 pub use plan::KeyslotPlan;
 pub use whole::restore_header;
 

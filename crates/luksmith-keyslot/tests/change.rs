@@ -17,7 +17,7 @@ use luksmith_hash::HashName;
 use luksmith_header::{Budget, Header, Limits, Priority, Quoted};
 use luksmith_keyslot::{
     Effort, Error, Kdf, Passphrase, Threads,
-    change::{Changer, KeyslotPlan, LastKeyslot},
+    change::{Changer, FileBackup, HeaderBackup as _, KeyslotPlan, LastKeyslot},
     unlock::{Scope, Unlock, UnlockOptions, Unlocked},
 };
 use luksmith_testkit::{FaultDevice, FaultPlan, Prng};
@@ -364,6 +364,39 @@ fn a_device_of_large_sectors_is_changed_like_one_of_small_ones() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn a_backup_file_is_new_whole_and_its_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("backup");
+    let mut unfinished = FileBackup::create(&path).unwrap();
+    unfinished.write(b"half").unwrap();
+    drop(unfinished);
+    assert!(!path.exists(), "a file cut short stayed behind");
+
+    let mut bytes = image("luks1-aes128-sha512.img");
+    bytes.resize(2 << 20, 0);
+    let device = device(&bytes);
+    let mut backup = FileBackup::create(&path).unwrap();
+    with(&device, |changer| changer.convert_to_luks2(&mut backup))
+        .0
+        .unwrap();
+    drop(backup);
+    let saved = std::fs::read(&path).unwrap();
+    assert_eq!(saved.len(), 1_052_672);
+    // Eight areas end at sector 2050; what is behind in the last page is zero.
+    let end = 2050 * 512;
+    assert!(saved[..1024] == bytes[..1024] && saved[4096..end] == bytes[4096..end]);
+    #[cfg(unix)]
+    {
+        let mode = std::fs::metadata(&path).unwrap().permissions();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&mode);
+        assert_eq!(mode & 0o777, 0o400);
+    }
+    let error = FileBackup::create(&path).unwrap_err();
+    assert!(matches!(error, luksmith_block::Error::Io { .. }), "{error}");
+    assert!(path.exists());
 }
 
 #[test]
