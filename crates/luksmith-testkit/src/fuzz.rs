@@ -7,11 +7,13 @@
 
 mod header;
 mod integrity;
+mod journal;
 mod keyslot;
 mod spec;
 
 pub use header::{luks1_header, luks2_header, luks2_json};
 pub use integrity::integrity_superblock;
+pub use journal::journal_replay;
 pub use keyslot::keyslot_area;
 pub use spec::cipher_spec;
 
@@ -26,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("keyslot_area", keyslot_area),
     ("cipher_spec", cipher_spec),
     ("integrity_superblock", integrity_superblock),
+    ("journal_replay", journal_replay),
 ];
 
 /// Copies `data` over the start of `target`, as far as it goes.

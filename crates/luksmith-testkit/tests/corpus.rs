@@ -5,13 +5,14 @@ use std::{fs, path::Path};
 use luksmith_testkit::fuzz;
 
 /// The targets, as the folder of their inputs is called.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "luks1_header",
     "luks2_header",
     "luks2_json",
     "keyslot_area",
     "cipher_spec",
     "integrity_superblock",
+    "journal_replay",
 ];
 
 #[test]
