@@ -30,7 +30,10 @@ pub(crate) fn read<D: BlockDevice + ?Sized>(
     // Whole sectors around the range. A last sector that the device's size cuts off cannot be
     // asked for, which is the device's answer, not ours.
     let start = at.get().saturating_sub(at.get() % unit);
-    let end = end.get().next_multiple_of(unit);
+    let end = end
+        .get()
+        .checked_next_multiple_of(unit)
+        .ok_or_else(too_short)?;
     let span = usize::try_from(end.saturating_sub(start)).map_err(|_| too_short())?;
     let skip = usize::try_from(at.get().saturating_sub(start)).map_err(|_| too_short())?;
     let mut sectors = vec![0; span];

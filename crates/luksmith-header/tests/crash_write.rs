@@ -6,7 +6,7 @@ mod common;
 use common::TestRandom;
 use luksmith_block::{BlockDevice, SectorSize};
 use luksmith_header::{
-    Limits,
+    Limits, luks1,
     luks2::{self, Pair},
 };
 use luksmith_testkit::{CrashDevice, CrashOptions, Fates, mangled::Base};
@@ -90,6 +90,29 @@ fn a_crash_during_a_repair_loses_nothing() {
             assert_eq!(header.metadata(), before.metadata());
             assert_eq!(header.binary().seqid(), before.binary().seqid());
             assert!(medium.size() == disk.size());
+        });
+    }
+}
+
+/// A LUKS1 header is two sectors without a second copy: a crash may undo or break the one change that
+/// was under way, and nothing else.
+#[test]
+fn a_crash_while_a_luks1_header_is_written_touches_no_other_keyslot() {
+    let image = Base::Luks1.image();
+    for slot in [2, 6, 7] {
+        let disk = CrashDevice::from_bytes(&image, SectorSize::S512);
+        let old = luks1::read(&disk).unwrap();
+        let mut new = old.clone();
+        new.enable_keyslot(slot, 1000, [0x5a; 32]).unwrap();
+        luks1::write(&disk, &new).unwrap();
+        disk.recording().for_each_crash(&OPTIONS, |_, crashed| {
+            let header = luks1::read(&crashed.to_mem(SectorSize::S512)).unwrap();
+            for (id, record) in header.keyslots().iter().enumerate() {
+                if id != slot as usize {
+                    assert_eq!(Some(record), old.keyslots().get(id), "keyslot {id}");
+                }
+            }
+            assert_eq!(header.digest(), old.digest());
         });
     }
 }

@@ -169,10 +169,14 @@ fn the_installed_cryptsetup_gives_the_verdicts_on_record() {
     }
     // All of them take minutes; without being asked for, every twentieth has to do.
     let step = if interop::is_required() { 1 } else { 20 };
-    let all: Vec<Recipe> = all.into_iter().step_by(step).collect();
+    let on_record = recorded();
+    let finishes = |recipe: &Recipe| {
+        let verdict = on_record.get(&recipe.name);
+        verdict.is_some_and(|verdict| !verdict.unlock.contains(&program::TOO_LONG))
+    };
+    let all: Vec<Recipe> = all.into_iter().step_by(step).filter(finishes).collect();
     println!("{} recipes are asked about", all.len());
     let mut wrong = String::new();
-    let on_record = recorded();
     for (name, verdict) in ask_all(&program, &all) {
         if on_record.get(&name) != Some(&verdict) {
             writeln!(wrong, "{name}\t{verdict}").unwrap();

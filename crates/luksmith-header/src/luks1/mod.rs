@@ -4,6 +4,7 @@
 //! docs/formats/luks1.md.
 
 mod parse;
+mod repair;
 mod views;
 mod write;
 
@@ -13,6 +14,7 @@ use luksmith_block::ByteLen;
 
 pub use parse::{Header, KeyslotRecord, SlotState, read};
 pub(crate) use parse::{MAGIC, OLD_REENCRYPTION_MAGIC};
+pub use repair::{Repair, Repaired};
 pub use write::{DEFAULT_ALIGNMENT_SECTORS, NewHeader, area_layout, default_payload_sector, write};
 
 use crate::layout::{luks1_header, luks1_keyslot};

@@ -290,7 +290,7 @@ fn parse_hash(raw: &[u8; HEADER_BYTES]) -> Result<HashName, Error> {
     Ok(hash)
 }
 
-fn parse_keyslots(raw: &[u8; HEADER_BYTES]) -> [KeyslotRecord; KEYSLOTS] {
+pub(super) fn parse_keyslots(raw: &[u8; HEADER_BYTES]) -> [KeyslotRecord; KEYSLOTS] {
     let table = layout::keyslots.get(raw);
     let (slots, _) = table.as_chunks::<{ slot_layout::SIZE }>();
     core::array::from_fn(|slot| {

@@ -288,7 +288,7 @@ pub fn write<D: BlockDevice + ?Sized>(device: &D, header: &Header) -> Result<(),
     Ok(())
 }
 
-fn set_keyslots(raw: &mut [u8; HEADER_BYTES], keyslots: &[KeyslotRecord; KEYSLOTS]) {
+pub(super) fn set_keyslots(raw: &mut [u8; HEADER_BYTES], keyslots: &[KeyslotRecord; KEYSLOTS]) {
     let mut table = layout::keyslots.get(raw);
     let (places, _) = table.as_chunks_mut::<{ slot_layout::SIZE }>();
     for (place, record) in places.iter_mut().zip(keyslots) {

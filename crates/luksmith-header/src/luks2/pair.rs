@@ -48,7 +48,7 @@ impl Copy {
 pub struct Candidate {
     /// Where.
     pub at: ByteOffset,
-    /// What.
+    /// What. Of several good ones only the newest is here, the others are [`Error::OlderCopy`].
     pub copy: Result<Copy, Error>,
     /// Sequence number that it claims to have, if the magic of a secondary copy stands there, however
     /// damaged the rest is.
@@ -140,7 +140,7 @@ impl Pair {
             Ok(copy) => places.push(ByteOffset::new(copy.binary.hdr_size())),
             Err(_) => places.extend(HeaderSize::all().map(|size| ByteOffset::new(size.bytes()))),
         }
-        let mut candidates = Vec::new();
+        let mut candidates: Vec<Candidate> = Vec::new();
         for at in places {
             let here = read_start(device, at)?;
             let copy = read_copy(device, &here, Side::Secondary, at, limits)?;
@@ -149,6 +149,7 @@ impl Pair {
                 copy,
                 claimed_seqid: here.secondary_seqid(at),
             });
+            keep_the_newest(&mut candidates);
         }
         Ok(Self {
             primary,
@@ -180,11 +181,7 @@ impl Pair {
     /// # Errors
     /// Why there is none.
     pub fn secondary(&self) -> Result<&Copy, &Error> {
-        // `max_by_key` prefers the last of equals; the first is wanted, as cryptsetup takes it.
-        let best = self
-            .usable_candidates()
-            .rev()
-            .max_by_key(|copy| copy.binary.seqid());
+        let best = self.usable_candidate();
         if let Some(copy) = best {
             return Ok(copy);
         }
@@ -227,11 +224,11 @@ impl Pair {
         self.device_len
     }
 
-    fn usable_candidates(&self) -> impl DoubleEndedIterator<Item = &Copy> {
+    /// Gives the good candidate: reading keeps one at most.
+    fn usable_candidate(&self) -> Option<&Copy> {
         self.candidates
             .iter()
-            .filter_map(|candidate| candidate.copy.as_ref().ok())
-            .filter(|copy| copy.metadata.is_ok())
+            .find_map(|candidate| usable(&candidate.copy))
     }
 
     /// Of several unusable candidates, the one whose error says most: a copy with a right checksum,
@@ -293,6 +290,10 @@ impl Pair {
 
     /// Picks the copy to use, without asking whether it may be used unrepaired.
     pub(super) fn pick(&self) -> Result<&Copy, Error> {
+        // Where LUKS1 stands, a LUKS2 secondary is what was left of an earlier volume.
+        if let Err(error @ Error::CopyVersion { found: 1, .. }) = &self.primary {
+            return Err(error.clone());
+        }
         match (usable(&self.primary), self.good_secondary()) {
             (Some(first), Some(second)) if second.binary.seqid() > first.binary.seqid() => {
                 Ok(second)
@@ -319,10 +320,16 @@ impl Pair {
     /// Without a primary, cryptsetup looks only at the first place with a right checksum, and gives
     /// up if the metadata there are bad. So does opening; a repair may choose another candidate.
     fn refuse_hidden_candidates(&self) -> Result<(), Error> {
+        // A good copy that is not the newest counts as good here.
         let first = self
             .candidates
             .iter()
-            .find_map(|candidate| candidate.copy.as_ref().ok());
+            .find_map(|candidate| match &candidate.copy {
+                Ok(copy) => Some(Some(copy)),
+                Err(Error::OlderCopy { .. }) => Some(None),
+                Err(_) => None,
+            })
+            .flatten();
         if let Err(primary) = &self.primary
             && let Some(Copy {
                 metadata: Err(secondary),
@@ -368,6 +375,32 @@ impl Pair {
 
 fn usable(copy: &Result<Copy, Error>) -> Option<&Copy> {
     copy.as_ref().ok().filter(|copy| copy.metadata.is_ok())
+}
+
+/// Of several good candidates only the newest stays in memory; of equals the first one.
+fn keep_the_newest(candidates: &mut [Candidate]) {
+    let newest = candidates
+        .iter()
+        .filter_map(|candidate| usable(&candidate.copy))
+        .map(|copy| copy.binary.seqid())
+        .max();
+    let Some(newer) = newest else { return };
+    let mut is_found = false;
+    for candidate in candidates {
+        let Some(copy) = usable(&candidate.copy) else {
+            continue;
+        };
+        let found = copy.binary.seqid();
+        if found == newer && !is_found {
+            is_found = true;
+        } else {
+            candidate.copy = Err(Error::OlderCopy {
+                side: Side::Secondary,
+                found,
+                newer,
+            });
+        }
+    }
 }
 
 /// The bytes where a binary header can stand.

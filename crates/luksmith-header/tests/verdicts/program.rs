@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const NOT_ASKED: i32 = -1;
 
 /// Status that stands for "did not finish in time".
-const TOO_LONG: i32 = 99;
+pub(crate) const TOO_LONG: i32 = 99;
 
 pub(crate) struct Cryptsetup {
     path: PathBuf,
