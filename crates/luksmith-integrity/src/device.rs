@@ -663,11 +663,11 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
     }
 
     fn flush(&self) -> Result<(), DeviceError> {
+        self.stop.check()?;
         let Some(active) = self.active.get() else {
             // Nothing was written since opening.
             return Ok(());
         };
-        self.stop.check()?;
         match &active.ring {
             Some(ring) => {
                 ring.commit(self)?;

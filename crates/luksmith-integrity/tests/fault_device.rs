@@ -1,0 +1,232 @@
+//! Devices below that fail: the error comes out, nothing panics, what was durable stays readable, and
+//! reopening works.
+
+#![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
+
+use std::sync::Arc;
+
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Error, MemDevice, Operation, SectorCount, SectorSize,
+};
+use luksmith_integrity::{
+    Devices, DigestName, FormatRequest, HashedDevice, Interleave, Mode, OpenOptions, format,
+};
+use luksmith_testkit::{Among, Fault, FaultDevice, FaultPlan};
+
+const BLOCKS: usize = 40;
+
+type Faulty = Arc<FaultDevice<Arc<MemDevice>>>;
+
+/// A formatted device whose blocks all hold 1.
+fn disk() -> Arc<MemDevice> {
+    let disk = MemDevice::new(ByteLen::new(128 << 10), SectorSize::S512).expect("small");
+    let disk = Arc::new(disk);
+    let request = FormatRequest::new(255, SectorSize::S512)
+        .expect("a tag size that exists")
+        .journal_sectors(SectorCount::new(48))
+        .interleave(Interleave::Sectors(8));
+    format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+    let device = open(Arc::clone(&disk), Mode::Direct);
+    device
+        .write_at(ByteOffset::ZERO, &[1; BLOCKS * 512])
+        .expect("no faults here");
+    device.close().expect("no faults here");
+    disk
+}
+
+fn open<D: BlockDevice>(device: D, mode: Mode) -> HashedDevice<D> {
+    let options = OpenOptions::new()
+        .mode(mode)
+        .sectors_per_bit(8)
+        .tag_cache(ByteLen::new(0));
+    HashedDevice::open(
+        Devices::interleaved(device),
+        options,
+        DigestName::Crc32c,
+        None,
+    )
+    .expect("a device that was formatted")
+}
+
+fn at(block: usize) -> ByteOffset {
+    ByteOffset::new(u64::try_from(block * 512).expect("small"))
+}
+
+/// What each block may hold: values that were written, the last durable one first.
+struct Known(Vec<Vec<u8>>);
+
+impl Known {
+    fn new() -> Self {
+        Self(vec![vec![1]; BLOCKS])
+    }
+
+    fn write<D: BlockDevice>(
+        &mut self,
+        device: &HashedDevice<D>,
+        first: usize,
+        blocks: usize,
+        value: u8,
+    ) -> Result<(), Error> {
+        for known in &mut self.0[first..first + blocks] {
+            known.push(value);
+        }
+        device.write_at(at(first), &vec![value; blocks * 512])
+    }
+
+    fn flush<D: BlockDevice>(&mut self, device: &HashedDevice<D>) -> Result<(), Error> {
+        device.flush()?;
+        for known in &mut self.0 {
+            *known = known.last().map(|&last| vec![last]).expect("never empty");
+        }
+        Ok(())
+    }
+
+    /// Checks every block; those that were being written may mismatch if `torn` says so.
+    fn check<D: BlockDevice>(&self, device: &HashedDevice<D>, torn: bool) {
+        for (block, known) in self.0.iter().enumerate() {
+            let mut data = [0; 512];
+            match device.read_at(at(block), &mut data) {
+                Ok(()) => assert!(
+                    known.contains(&data[0]) && data.iter().all(|byte| *byte == data[0]),
+                    "block {block} holds {}, known are {known:?}",
+                    data[0]
+                ),
+                Err(Error::TagMismatch { .. }) => {
+                    assert!(torn && known.len() > 1, "block {block} mismatches");
+                }
+                Err(error) => panic!("block {block}: {error}"),
+            }
+        }
+    }
+}
+
+/// Writes enough to commit, write back and wrap; stops at the first error.
+fn work<D: BlockDevice>(device: &HashedDevice<D>, known: &mut Known) -> Result<(), Error> {
+    for step in 0..10_u8 {
+        let first = usize::from(step) * 7 % (BLOCKS - 6);
+        known.write(device, first, 5, 10 + step)?;
+        if step % 3 == 2 {
+            known.flush(device)?;
+        }
+    }
+    known.flush(device)
+}
+
+/// Runs the work with the `n`th operation failing as `plan` says, for every `n`.
+fn fail_each(mode: Mode, fault: Fault, among: Among) {
+    let mut n = 0;
+    loop {
+        let disk = disk();
+        let faulty: Faulty = Arc::new(FaultDevice::new(Arc::clone(&disk)));
+        let device = open(Arc::clone(&faulty), mode);
+        faulty.set_plan(Some(FaultPlan {
+            among,
+            from: n,
+            count: 1,
+            fault,
+        }));
+        let mut known = Known::new();
+        let result = work(&device, &mut known);
+        faulty.set_plan(None);
+        let torn = mode != Mode::Journal;
+        // Verified reads go on, whatever failed.
+        known.check(&device, torn);
+        if result.is_err() && among == Among::Only(Operation::Flush) {
+            let stopped = device.write_at(at(0), &[9; 512]);
+            assert!(
+                matches!(stopped, Err(Error::FailStop { .. })),
+                "{mode:?}, flush {n} failed, then a write gave {stopped:?}"
+            );
+            assert!(matches!(device.flush(), Err(Error::FailStop { .. })));
+        }
+        drop(device);
+        // A device that was in use in bitmap mode is read as it is: unkeyed, so marked blocks pass.
+        let options = OpenOptions::new().mode(mode).read_only(true);
+        let devices = Devices::interleaved(Arc::clone(&disk));
+        let again = HashedDevice::open(devices, options, DigestName::Crc32c, None)
+            .expect("reopening works");
+        if mode != Mode::Bitmap {
+            known.check(&again, torn);
+        }
+        if result.is_ok() {
+            assert!(n > 3, "nothing failed");
+            return;
+        }
+        n += 1;
+    }
+}
+
+#[test]
+fn in_journal_mode_any_failing_operation_is_reported_and_survived() {
+    for fault in [Fault::Fails, Fault::FailsHalfWay] {
+        fail_each(Mode::Journal, fault, Among::All);
+    }
+}
+
+#[test]
+fn in_direct_mode_any_failing_operation_is_reported_and_survived() {
+    for fault in [Fault::Fails, Fault::FailsHalfWay] {
+        fail_each(Mode::Direct, fault, Among::All);
+    }
+}
+
+#[test]
+fn in_bitmap_mode_any_failing_operation_is_reported_and_survived() {
+    fail_each(Mode::Bitmap, Fault::Fails, Among::All);
+}
+
+#[test]
+fn after_a_failed_flush_no_write_is_accepted() {
+    for mode in [Mode::Journal, Mode::Direct, Mode::Bitmap] {
+        fail_each(mode, Fault::Fails, Among::Only(Operation::Flush));
+    }
+}
+
+#[test]
+fn a_failed_data_write_in_direct_mode_fails_that_request_alone() {
+    let disk = disk();
+    let faulty: Faulty = Arc::new(FaultDevice::new(Arc::clone(&disk)));
+    let device = open(Arc::clone(&faulty), Mode::Direct);
+    device.write_at(at(0), &[2; 512]).expect("no faults here");
+    faulty.set_plan(Some(FaultPlan {
+        among: Among::Only(Operation::Write),
+        from: 0,
+        count: 1,
+        fault: Fault::Fails,
+    }));
+    assert!(matches!(
+        device.write_at(at(3), &[3; 512]),
+        Err(Error::Io { .. })
+    ));
+    device
+        .write_at(at(4), &[4; 512])
+        .expect("the next one works");
+    device.flush().expect("no faults here");
+    let mut data = [0; 5 * 512];
+    device
+        .read_at(at(0), &mut data)
+        .expect("the old data is still there");
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(|block| data[block * 512]),
+        [2, 1, 1, 1, 4]
+    );
+}
+
+#[test]
+fn a_failed_data_read_fails_that_request_alone() {
+    let disk = disk();
+    let faulty: Faulty = Arc::new(FaultDevice::new(Arc::clone(&disk)));
+    let device = open(Arc::clone(&faulty), Mode::Journal);
+    faulty.set_plan(Some(FaultPlan::nth(0)));
+    let mut data = [0; 512];
+    assert!(matches!(
+        device.read_at(at(5), &mut data),
+        Err(Error::Io { .. })
+    ));
+    device
+        .read_at(at(5), &mut data)
+        .expect("the next one works");
+    device
+        .write_at(at(5), &[7; 512])
+        .expect("writes are accepted");
+}
