@@ -2,8 +2,8 @@
 
 use std::ptr::{null, null_mut};
 
-/// HMAC-SHA256, or plain SHA-256, with OpenSSL's low-level hash: the keyed states are kept and copied
-/// for each message, which is faster than any of its MAC interfaces.
+/// HMAC-SHA256, or plain SHA-256, with OpenSSL's low-level hash: the keyed states are kept and
+/// copied for each message, which is faster than any of its MAC interfaces.
 pub struct OpenSslMac {
     inner: openssl_sys::SHA256_CTX,
     outer: Option<openssl_sys::SHA256_CTX>,
@@ -11,7 +11,8 @@ pub struct OpenSslMac {
 
 impl OpenSslMac {
     fn start(text: &[u8]) -> openssl_sys::SHA256_CTX {
-        // SAFETY: the context is plain data that `SHA256_Init` fills in; the text has the length said.
+        // SAFETY: the context is plain data that `SHA256_Init` fills in; the text has the length
+        // said.
         unsafe {
             let mut context = core::mem::zeroed();
             openssl_sys::SHA256_Init(&raw mut context);
@@ -22,8 +23,8 @@ impl OpenSslMac {
 
     fn finish(state: &openssl_sys::SHA256_CTX, parts: &[&[u8]], out: &mut [u8]) {
         assert_eq!(out.len(), 32);
-        // SAFETY: the context is a copy of one that `start` made, the parts have the lengths said and
-        // `out` the 32 bytes that are written.
+        // SAFETY: the context is a copy of one that `start` made, the parts have the lengths said
+        // and `out` the 32 bytes that are written.
         unsafe {
             let mut context = core::ptr::read(state);
             for part in parts {

@@ -115,8 +115,8 @@ fn seal(
     }
 }
 
-/// Verify and decrypt, against OpenSSL's encrypt and tag. Opening needs its ciphertext back each time,
-/// so a copy of the request is part of its work.
+/// Verify and decrypt, against OpenSSL's encrypt and tag. Opening needs its ciphertext back each
+/// time, so a copy of the request is part of its work.
 fn open(sector_bytes: usize) -> Case<'static> {
     let sectors = REQUEST / sector_bytes;
     let run = run(sector_bytes);

@@ -92,8 +92,8 @@ pub enum Error {
     Iterations,
     /// A length of output that the key derivation's standard excludes.
     #[error(
-        "key derivation of {bytes} bytes, which its standard excludes; Argon2 makes 4 to 2^32 - 1 bytes, \
-         PBKDF2 at most 2^32 - 1 digests"
+        "key derivation of {bytes} bytes, which its standard excludes; Argon2 makes \
+         4 to 2^32 - 1 bytes, PBKDF2 at most 2^32 - 1 digests"
     )]
     OutputBytes {
         /// The length given.
@@ -109,8 +109,8 @@ pub enum Error {
     },
     /// Costs that Argon2 does not have.
     #[error(
-        "Argon2 with {passes} passes, {memory_kib} KiB and {lanes} lanes: it takes at least 1 pass, 8 KiB \
-         for each lane, and 1 to 16777215 lanes"
+        "Argon2 with {passes} passes, {memory_kib} KiB and {lanes} lanes: it takes at least \
+         1 pass, 8 KiB for each lane, and 1 to 16777215 lanes"
     )]
     Argon2Cost {
         /// Passes over the memory.

@@ -1,8 +1,8 @@
 //! The filling of the memory (RFC 9106, sections 3.2 and 3.4).
 //!
-//! A thread fills its lanes in turn, block by block: while the CPU fetches the random block that one
-//! lane wants next, the others' blocks are computed. Within a slice, a lane reads its own segment and
-//! the finished segments of all lanes, never what another lane is writing.
+//! A thread fills its lanes in turn, block by block: while the CPU fetches the random block that
+//! one lane wants next, the others' blocks are computed. Within a slice, a lane reads its own
+//! segment and the finished segments of all lanes, never what another lane is writing.
 
 use super::threads::{Argon2Job, Argon2Threads};
 use super::{Argon2, Argon2Variant, BLOCK_WORDS, Block, SLICES, ZERO};

@@ -77,8 +77,8 @@ pub struct Argon2 {
 }
 
 impl Argon2 {
-    /// Takes the costs: passes over the memory (1 or more), memory in KiB (8 or more per lane), lanes
-    /// (1 to 2^24 - 1).
+    /// Takes the costs: passes over the memory (1 or more), memory in KiB (8 or more per lane),
+    /// lanes (1 to 2^24 - 1).
     ///
     /// # Errors
     /// [`Error::Argon2Cost`] for numbers outside these bounds.
@@ -126,12 +126,12 @@ impl Argon2 {
 
     /// Fills `out` (4 bytes or more) from `password` and `salt`.
     ///
-    /// `arena` has at least [`arena_words`](Self::arena_words); what it holds before does not matter.
-    /// **It is full of secrets afterwards, and wiping it is the caller's.**
+    /// `arena` has at least [`arena_words`](Self::arena_words); what it holds before does not
+    /// matter. **It is full of secrets afterwards, and wiping it is the caller's.**
     ///
     /// # Errors
-    /// [`Error::LengthMismatch`] for a short arena, [`Error::OutputBytes`] and [`Error::InputBytes`]
-    /// for lengths that the standard excludes.
+    /// [`Error::LengthMismatch`] for a short arena, [`Error::OutputBytes`] and
+    /// [`Error::InputBytes`] for lengths that the standard excludes.
     pub fn derive(
         self,
         password: &[u8],

@@ -13,8 +13,8 @@ pub enum HashBackend {
     Portable,
     /// AVX2: 8 lanes for SHA-256, 4 for SHA-512.
     Avx2,
-    /// SHA extensions for SHA-256, one or two messages; SHA-512 as in [`Avx2`](Self::Avx2) where the
-    /// machine has it.
+    /// SHA extensions for SHA-256, one or two messages; SHA-512 as in [`Avx2`](Self::Avx2) where
+    /// the machine has it.
     ShaNi,
     /// AVX-512: 8 or 16 lanes for SHA-256, 8 for SHA-512; fewer sectors than lanes are left to SHA
     /// extensions.

@@ -1,5 +1,5 @@
-//! Round constants of SHA-2 (FIPS 180-4, section 4.2): the fractional parts of the cube roots of the
-//! first primes.
+//! Round constants of SHA-2 (FIPS 180-4, section 4.2): the fractional parts of the cube roots of
+//! the first primes.
 
 /// SHA-256 and SHA-224.
 pub(crate) static K256: [u32; 64] = [

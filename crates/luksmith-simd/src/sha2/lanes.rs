@@ -38,7 +38,8 @@ impl<'a, const N: usize, const BLOCK: usize> Walk<'a, N, BLOCK> {
     /// Looks over the parts.
     ///
     /// # Panics
-    /// If the lanes of a part differ in length, or it has a broken block: kernels read without looking.
+    /// If the lanes of a part differ in length, or it has a broken block: kernels read without
+    /// looking.
     pub(crate) fn new(parts: &'a [[&'a [u8]; N]]) -> Self {
         for lanes in parts {
             let bytes = lanes[0].len();

@@ -12,7 +12,8 @@ pub(crate) struct Layout<const BLOCK: usize> {
     pub(crate) prefix_bytes: usize,
     /// Bytes of data of each sector.
     pub(crate) sector_bytes: usize,
-    /// Whether a first block of prefix and data exists; without it all prefix bytes are in the tail.
+    /// Whether a first block of prefix and data exists; without it all prefix bytes are in the
+    /// tail.
     pub(crate) has_head: bool,
     /// Data bytes that the head took.
     pub(crate) body_start: usize,

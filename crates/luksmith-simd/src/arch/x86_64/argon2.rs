@@ -1,8 +1,9 @@
 //! Argon2's compression function with AVX-512 and AVX2.
 //!
-//! With AVX-512 the whole block lives in 16 registers, first with a row of the matrix in each lane, then
-//! with a column in each: the eight permutations of a pass run side by side and no diagonal has to be
-//! shuffled into place. With AVX2 two permutations run in lockstep, a quarter of one in each register.
+//! With AVX-512 the whole block lives in 16 registers, first with a row of the matrix in each lane,
+//! then with a column in each: the eight permutations of a pass run side by side and no diagonal
+//! has to be shuffled into place. With AVX2 four permutations run in lockstep, a quarter of one in
+//! each register.
 
 #![expect(
     unsafe_code,
@@ -93,10 +94,13 @@ fn add_512(x: __m512i, y: __m512i) -> __m512i {
     _mm512_add_epi64(_mm512_add_epi64(x, y), _mm512_add_epi64(product, product))
 }
 
-/// Half of the mixing function on four groups of registers, step by step in lockstep: one group after
-/// the other would leave the CPU waiting for each product.
+/// Half of the mixing function on four groups of registers, step by step in lockstep: one group
+/// after the other would leave the CPU waiting for each product.
 macro_rules! half_512 {
-    ($v:ident, $first:literal, $second:literal, $([$a:literal $b:literal $c:literal $d:literal])*) => {
+    (
+        $v:ident, $first:literal, $second:literal,
+        $([$a:literal $b:literal $c:literal $d:literal])*
+    ) => {
         $($v[$a] = add_512($v[$a], $v[$b]);)*
         $($v[$d] = _mm512_ror_epi64::<$first>(_mm512_xor_si512($v[$d], $v[$a]));)*
         $($v[$c] = add_512($v[$c], $v[$d]);)*
@@ -210,118 +214,169 @@ struct Quarters {
     d: __m256i,
 }
 
-/// The mixing function in every lane, on two permutations in lockstep.
+/// The shuffles that rotate 64-bit words by 24 and by 16 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn mix_256(p: &mut Quarters, q: &mut Quarters) {
-    let by_24 = _mm256_setr_epi8(
+fn rotations() -> (__m256i, __m256i) {
+    let mut by_24 = _mm256_setr_epi8(
         3, 4, 5, 6, 7, 0, 1, 2, 11, 12, 13, 14, 15, 8, 9, 10, 3, 4, 5, 6, 7, 0, 1, 2, 11, 12, 13,
         14, 15, 8, 9, 10,
     );
-    let by_16 = _mm256_setr_epi8(
+    let mut by_16 = _mm256_setr_epi8(
         2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12, 13, 14, 15, 8, 9, 2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12,
         13, 14, 15, 8, 9,
     );
-    let xor = |x, y| _mm256_xor_si256(x, y);
-    (p.a, q.a) = (add_256(p.a, p.b), add_256(q.a, q.b));
-    (p.d, q.d) = (xor(p.d, p.a), xor(q.d, q.a));
-    (p.d, q.d) = (
-        _mm256_shuffle_epi32::<0xb1>(p.d),
-        _mm256_shuffle_epi32::<0xb1>(q.d),
-    );
-    (p.c, q.c) = (add_256(p.c, p.d), add_256(q.c, q.d));
-    (p.b, q.b) = (xor(p.b, p.c), xor(q.b, q.c));
-    (p.b, q.b) = (
-        _mm256_shuffle_epi8(p.b, by_24),
-        _mm256_shuffle_epi8(q.b, by_24),
-    );
-    (p.a, q.a) = (add_256(p.a, p.b), add_256(q.a, q.b));
-    (p.d, q.d) = (xor(p.d, p.a), xor(q.d, q.a));
-    (p.d, q.d) = (
-        _mm256_shuffle_epi8(p.d, by_16),
-        _mm256_shuffle_epi8(q.d, by_16),
-    );
-    (p.c, q.c) = (add_256(p.c, p.d), add_256(q.c, q.d));
-    (p.b, q.b) = (xor(p.b, p.c), xor(q.b, q.c));
-    let by_63 = |x| xor(_mm256_add_epi64(x, x), _mm256_srli_epi64::<63>(x));
-    (p.b, q.b) = (by_63(p.b), by_63(q.b));
+    // SAFETY: the text is a comment; nothing is executed. Knowing the values, the compiler would
+    // take two shuffles for one.
+    unsafe {
+        core::arch::asm!(
+            "/* {0} {1} */",
+            inout(ymm_reg) by_24,
+            inout(ymm_reg) by_16,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    (by_24, by_16)
 }
 
-/// P of the standard on two sets of 16 words.
+/// Half of the mixing function in every lane, on several permutations in lockstep; `$rotate_d` and
+/// `$rotate_b` are its rotations. Macros, for the same reason as with 512 bits.
+macro_rules! half_256 {
+    ([$($p:ident)*], $rotate_d:expr, $rotate_b:expr) => {
+        $($p.a = add_256($p.a, $p.b);)*
+        $($p.d = $rotate_d(_mm256_xor_si256($p.d, $p.a));)*
+        $($p.c = add_256($p.c, $p.d);)*
+        $($p.b = $rotate_b(_mm256_xor_si256($p.b, $p.c));)*
+    };
+}
+
+/// P of the standard on several sets of 16 words.
+macro_rules! permute_256 {
+    ([$($p:ident)*], $rotations:ident) => {
+        let by_32 = |x| _mm256_shuffle_epi32::<0xb1>(x);
+        let by_24 = |x| _mm256_shuffle_epi8(x, $rotations.0);
+        let by_16 = |x| _mm256_shuffle_epi8(x, $rotations.1);
+        let by_63 = |x| _mm256_xor_si256(_mm256_add_epi64(x, x), _mm256_srli_epi64::<63>(x));
+        half_256!([$($p)*], by_32, by_24);
+        half_256!([$($p)*], by_16, by_63);
+        $($p = turned($p);)*
+        half_256!([$($p)*], by_32, by_24);
+        half_256!([$($p)*], by_16, by_63);
+        $($p = turned_back($p);)*
+    };
+}
+
+/// The diagonals as columns.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn permute_256(p: &mut Quarters, q: &mut Quarters) {
-    mix_256(p, q);
-    for half in [&mut *p, &mut *q] {
-        half.b = _mm256_permute4x64_epi64::<0x39>(half.b);
-        half.c = _mm256_permute4x64_epi64::<0x4e>(half.c);
-        half.d = _mm256_permute4x64_epi64::<0x93>(half.d);
+fn turned(q: Quarters) -> Quarters {
+    Quarters {
+        a: q.a,
+        b: _mm256_permute4x64_epi64::<0x39>(q.b),
+        c: _mm256_permute4x64_epi64::<0x4e>(q.c),
+        d: _mm256_permute4x64_epi64::<0x93>(q.d),
     }
-    mix_256(p, q);
-    for half in [p, q] {
-        half.b = _mm256_permute4x64_epi64::<0x93>(half.b);
-        half.c = _mm256_permute4x64_epi64::<0x4e>(half.c);
-        half.d = _mm256_permute4x64_epi64::<0x39>(half.d);
+}
+
+/// The reverse of [`turned`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn turned_back(q: Quarters) -> Quarters {
+    Quarters {
+        a: q.a,
+        b: _mm256_permute4x64_epi64::<0x93>(q.b),
+        c: _mm256_permute4x64_epi64::<0x4e>(q.c),
+        d: _mm256_permute4x64_epi64::<0x39>(q.d),
     }
 }
 
 #[target_feature(enable = "avx2")]
 fn compress_avx2(x: &Block, y: &Block, out: &mut Block, onto: bool) {
-    let (xs, _) = x.as_chunks::<4>();
-    let (ys, _) = y.as_chunks::<4>();
-    let mut z = [[0_u64; 4]; 32];
-    let r = |i: usize| _mm256_xor_si256(load_256(&xs[i]), load_256(&ys[i]));
-    for pair in 0..4 {
-        let row = |at: usize| Quarters {
-            a: r(at),
-            b: r(at + 1),
-            c: r(at + 2),
-            d: r(at + 3),
+    let rotations = rotations();
+    let mut r = [[0; 4]; 32];
+    for ((r, x), y) in r.iter_mut().zip(x.as_chunks().0).zip(y.as_chunks().0) {
+        store_256(r, _mm256_xor_si256(load_256(x), load_256(y)));
+    }
+    let mut z = r;
+    for four in 0..2 {
+        let (rows, _) = z[16 * four..16 * four + 16].as_chunks_mut::<4>();
+        let [row0, row1, row2, row3] = rows else {
+            unreachable!("16 are 4 times 4");
         };
-        let (mut p, mut q) = (row(8 * pair), row(8 * pair + 4));
-        permute_256(&mut p, &mut q);
-        for (at, half) in [(8 * pair, p), (8 * pair + 4, q)] {
-            store_256(&mut z[at], half.a);
-            store_256(&mut z[at + 1], half.b);
-            store_256(&mut z[at + 2], half.c);
-            store_256(&mut z[at + 3], half.d);
+        let (mut p0, mut p1) = (row_quarters(row0), row_quarters(row1));
+        let (mut p2, mut p3) = (row_quarters(row2), row_quarters(row3));
+        permute_256!([p0 p1 p2 p3], rotations);
+        for (row, p) in [(row0, p0), (row1, p1), (row2, p2), (row3, p3)] {
+            store_256(&mut row[0], p.a);
+            store_256(&mut row[1], p.b);
+            store_256(&mut row[2], p.c);
+            store_256(&mut row[3], p.d);
         }
     }
-    // The 128-bit halves of a register belong to neighbouring columns; two rows give four words of each.
-    let (outs, _) = out.as_chunks_mut::<4>();
-    for pair in 0..4 {
-        let at = |row: usize| 4 * row + pair;
-        let first = |row: usize| {
-            _mm256_permute2x128_si256::<0x20>(load_256(&z[at(row)]), load_256(&z[at(row + 1)]))
-        };
-        let second = |row: usize| {
-            _mm256_permute2x128_si256::<0x31>(load_256(&z[at(row)]), load_256(&z[at(row + 1)]))
-        };
-        let mut p = Quarters {
+    for at in [0, 2] {
+        let [mut p0, mut p1] = column_quarters(&z, at);
+        let [mut p2, mut p3] = column_quarters(&z, at + 1);
+        permute_256!([p0 p1 p2 p3], rotations);
+        store_columns(&mut z, at, [p0, p1]);
+        store_columns(&mut z, at + 1, [p2, p3]);
+    }
+    for ((out, r), z) in out.as_chunks_mut().0.iter_mut().zip(&r).zip(&z) {
+        let mut sum = _mm256_xor_si256(load_256(r), load_256(z));
+        if onto {
+            sum = _mm256_xor_si256(sum, load_256(out));
+        }
+        store_256(out, sum);
+    }
+}
+
+/// The 16 words of a row.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn row_quarters(row: &[[u64; 4]; 4]) -> Quarters {
+    Quarters {
+        a: load_256(&row[0]),
+        b: load_256(&row[1]),
+        c: load_256(&row[2]),
+        d: load_256(&row[3]),
+    }
+}
+
+/// The columns `2 * at` and `2 * at + 1`: a 128-bit half of a register holds a row's two words of
+/// one of them, and two rows give four words of each.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn column_quarters(z: &[[u64; 4]; 32], at: usize) -> [Quarters; 2] {
+    let up = |row: usize| load_256(&z[4 * row + at]);
+    let first = |row| _mm256_permute2x128_si256::<0x20>(up(row), up(row + 1));
+    let second = |row| _mm256_permute2x128_si256::<0x31>(up(row), up(row + 1));
+    [
+        Quarters {
             a: first(0),
             b: first(2),
             c: first(4),
             d: first(6),
-        };
-        let mut q = Quarters {
+        },
+        Quarters {
             a: second(0),
             b: second(2),
             c: second(4),
             d: second(6),
-        };
-        permute_256(&mut p, &mut q);
-        for (row, p, q) in [(0, p.a, q.a), (2, p.b, q.b), (4, p.c, q.c), (6, p.d, q.d)] {
-            let rows = [
-                _mm256_permute2x128_si256::<0x20>(p, q),
-                _mm256_permute2x128_si256::<0x31>(p, q),
-            ];
-            for (i, z) in [at(row), at(row + 1)].into_iter().zip(rows) {
-                let mut sum = _mm256_xor_si256(z, r(i));
-                if onto {
-                    sum = _mm256_xor_si256(sum, load_256(&outs[i]));
-                }
-                store_256(&mut outs[i], sum);
-            }
-        }
+        },
+    ]
+}
+
+/// The reverse of [`column_quarters`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_columns(z: &mut [[u64; 4]; 32], at: usize, [p, q]: [Quarters; 2]) {
+    for (row, p, q) in [(0, p.a, q.a), (2, p.b, q.b), (4, p.c, q.c), (6, p.d, q.d)] {
+        store_256(
+            &mut z[4 * row + at],
+            _mm256_permute2x128_si256::<0x20>(p, q),
+        );
+        store_256(
+            &mut z[4 * row + 4 + at],
+            _mm256_permute2x128_si256::<0x31>(p, q),
+        );
     }
 }

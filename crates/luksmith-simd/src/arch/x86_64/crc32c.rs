@@ -1,9 +1,9 @@
 //! CRC-32C by carry-less multiplication, finished with the CRC instruction of SSE4.2.
 //!
-//! A register of 16 message bytes is a polynomial whose highest power is the lowest bit of its first
-//! byte. Moving it `d` bits towards the end of the message means multiplying it by x^d; modulo the
-//! CRC's polynomial that is two products with constants, one for each half. Bit-reversed products
-//! come out one bit short, hence the odd exponents below.
+//! A register of 16 message bytes is a polynomial whose highest power is the lowest bit of its
+//! first byte. Moving it `d` bits towards the end of the message means multiplying it by x^d;
+//! modulo the CRC's polynomial that is two products with constants, one for each half. Bit-reversed
+//! products come out one bit short, hence the odd exponents below.
 
 #![expect(
     unsafe_code,
@@ -76,8 +76,8 @@ impl Clmul128 {
 
     /// Updates the raw remainder `state`.
     pub(crate) fn update(self, state: u32, data: &[u8]) -> u32 {
-        // SAFETY: a `Clmul128` exists only if `detect` saw sse4.2 and pclmulqdq on this machine, and
-        // these two are what `update_128` enables.
+        // SAFETY: a `Clmul128` exists only if `detect` saw sse4.2 and pclmulqdq on this machine,
+        // and these two are what `update_128` enables.
         unsafe { update_128(state, data) }
     }
 }
@@ -94,8 +94,8 @@ impl Clmul512 {
 
     /// Updates the raw remainder `state`.
     pub(crate) fn update(self, state: u32, data: &[u8]) -> u32 {
-        // SAFETY: a `Clmul512` exists only if `detect` saw sse4.2, pclmulqdq, vpclmulqdq and avx512f on
-        // this machine, and these are what `update_512` enables.
+        // SAFETY: a `Clmul512` exists only if `detect` saw sse4.2, pclmulqdq, vpclmulqdq and
+        // avx512f on this machine, and these are what `update_512` enables.
         unsafe { update_512(state, data) }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A file per instruction set names its vector type and defines, with the same target features, the
 //! functions `splat`, `load`, `store`, `add`, `sum0`, `sum1` (the big sigmas), `mix0`, `mix1` (the
-//! small ones), `choose`, `majority`, `transposed` and `pinned`; then this macro makes the kernel from them.
-//! A generic cannot do it: trait methods may not carry target features.
+//! small ones), `choose`, `majority`, `transposed` and `pinned`; then this macro makes the kernel
+//! from them. A generic cannot do it: trait methods may not carry target features.
 
 /// Calls a step with const argument 0 to 15 in turn.
 macro_rules! sixteen {

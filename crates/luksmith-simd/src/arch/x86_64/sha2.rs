@@ -122,8 +122,8 @@ impl Kernels {
     /// lanes, 2 a pair, 1 a single message.
     ///
     /// Lanes cost the same full or idle. Thousands of cycles for 4096-byte sectors, on a Zen 5 and
-    /// on an Intel core with AVX-512: single 8.8 and 8.9, pair 11.8 and 14, eight lanes 43 and 41.5,
-    /// sixteen 49 and 58.5. The steps below are within 4 % of the best on both.
+    /// on an Intel core with AVX-512: single 8.8 and 8.9, pair 11.8 and 14, eight lanes 43 and
+    /// 41.5, sixteen 49 and 58.5. The steps below are within 4 % of the best on both.
     fn step_256(self, left: usize) -> usize {
         match (left, self.sixteen_256, self.eight_256, self.shani) {
             (10.., Some(_), ..) => left.min(16),

@@ -146,9 +146,9 @@ fn transposed(lanes: &[&[u8]; 16], at: usize) -> [__m512i; 4] {
     let row = |r: usize| {
         let part = |p: usize| {
             debug_assert!(at + 16 <= lanes[4 * p + r].len());
-            // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie a
-            // whole block below the end; `at` is in the block at such a place, 16 bytes or more below
-            // its end.
+            // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie
+            // a whole block below the end; `at` is in the block at such a place, 16 bytes or more
+            // below its end.
             unsafe { _mm_loadu_si128(lanes[4 * p + r].as_ptr().add(at).cast()) }
         };
         let row = _mm512_castsi128_si512(part(0));

@@ -27,8 +27,8 @@ impl Avx512Vl {
 
 impl Lanes<u32, 8, 64> for Avx512Vl {
     fn compress(self, state: &mut [[u32; 8]; 8], parts: &[[&[u8]; 8]]) {
-        // SAFETY: an `Avx512Vl` exists only if `detect` saw avx2, avx512f and avx512vl on this machine,
-        // and these are what `compress_featured` enables.
+        // SAFETY: an `Avx512Vl` exists only if `detect` saw avx2, avx512f and avx512vl on this
+        // machine, and these are what `compress_featured` enables.
         unsafe { compress_featured(state, parts) }
     }
 
@@ -148,9 +148,9 @@ fn transposed(lanes: &[&[u8]; 8], at: usize) -> [__m256i; 4] {
     let row = |r: usize| {
         let part = |p: usize| {
             debug_assert!(at + 16 <= lanes[4 * p + r].len());
-            // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie a
-            // whole block below the end; `at` is in the block at such a place, 16 bytes or more below
-            // its end.
+            // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie
+            // a whole block below the end; `at` is in the block at such a place, 16 bytes or more
+            // below its end.
             unsafe { _mm_loadu_si128(lanes[4 * p + r].as_ptr().add(at).cast()) }
         };
         _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(part(0)), part(1))

@@ -1,8 +1,8 @@
 //! SHA-256 with the SHA extensions: one message, or two side by side.
 //!
-//! These instructions exist only in the old SSE encoding, which is slow beside VEX code that uses the
-//! upper halves of the registers: the functions here enable no AVX, are never inlined into code that
-//! does, and clear or copy no arrays.
+//! These instructions exist only in the old SSE encoding, which is slow beside VEX code that uses
+//! the upper halves of the registers: the functions here enable no AVX, are never inlined into code
+//! that does, and clear or copy no arrays.
 
 #![expect(
     unsafe_code,
@@ -99,7 +99,8 @@ fn constants<const G: usize>() -> __m128i {
     unsafe { _mm_loadu_si128(K256.as_ptr().add(4 * G).cast()) }
 }
 
-/// Rounds `4 * G` to `4 * G + 3`, with the schedule of the words 16 rounds later where there are any.
+/// Rounds `4 * G` to `4 * G + 3`, with the schedule of the words 16 rounds later where there are
+/// any.
 #[inline]
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 pub(super) fn four_rounds<const G: usize>(

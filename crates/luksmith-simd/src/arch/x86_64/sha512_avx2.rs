@@ -155,9 +155,9 @@ fn transposed(lanes: &[&[u8]; 4], at: usize) -> [__m256i; 2] {
     let row = |r: usize| {
         let part = |p: usize| {
             debug_assert!(at + 16 <= lanes[2 * p + r].len());
-            // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie a
-            // whole block below the end; `at` is in the block at such a place, 16 bytes or more below
-            // its end.
+            // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie
+            // a whole block below the end; `at` is in the block at such a place, 16 bytes or more
+            // below its end.
             unsafe { _mm_loadu_si128(lanes[2 * p + r].as_ptr().add(at).cast()) }
         };
         _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(part(0)), part(1))

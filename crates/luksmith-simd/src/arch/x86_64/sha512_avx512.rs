@@ -27,8 +27,8 @@ impl Avx512 {
 
 impl Lanes<u64, 8, 128> for Avx512 {
     fn compress(self, state: &mut [[u64; 8]; 8], parts: &[[&[u8]; 8]]) {
-        // SAFETY: an `Avx512` exists only if `detect` saw avx512f, avx512bw and avx512dq on this machine,
-        // and these are what `compress_featured` enables.
+        // SAFETY: an `Avx512` exists only if `detect` saw avx512f, avx512bw and avx512dq on this
+        // machine, and these are what `compress_featured` enables.
         unsafe { compress_featured(state, parts) }
     }
 
@@ -148,9 +148,9 @@ fn transposed(lanes: &[&[u8]; 8], at: usize) -> [__m512i; 2] {
     let row = |r: usize| {
         let part = |p: usize| {
             debug_assert!(at + 16 <= lanes[2 * p + r].len());
-            // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie a
-            // whole block below the end; `at` is in the block at such a place, 16 bytes or more below
-            // its end.
+            // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie
+            // a whole block below the end; `at` is in the block at such a place, 16 bytes or more
+            // below its end.
             unsafe { _mm_loadu_si128(lanes[2 * p + r].as_ptr().add(at).cast()) }
         };
         let row = _mm512_castsi128_si512(part(0));
