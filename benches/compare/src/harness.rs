@@ -25,9 +25,9 @@ pub struct Case<'a> {
 
 /// The samples of one contender, one per round.
 pub struct Samples {
-    pub row: &'static str,
+    pub row: String,
     pub case: String,
-    pub contender: &'static str,
+    pub contender: String,
     pub bytes: usize,
     /// Nanoseconds per byte.
     pub ns: Vec<f64>,
@@ -39,6 +39,8 @@ pub struct Samples {
 pub const ROUNDS: usize = 31;
 /// Length of a sample.
 const SAMPLE_NS: f64 = 1.0e6;
+/// From this length on a sample is not repeated.
+const LONG_NS: f64 = 8.0e6;
 /// A sample that lost the CPU is repeated, at most so often.
 const RETRIES: usize = 40;
 
@@ -53,9 +55,9 @@ pub fn run(case: &mut Case<'_>) -> Vec<Samples> {
         .contenders
         .iter()
         .map(|one| Samples {
-            row: case.row,
+            row: case.row.to_owned(),
             case: case.name.clone(),
-            contender: one.name,
+            contender: one.name.to_owned(),
             bytes: case.bytes,
             ns: Vec::new(),
             cycles: Vec::new(),
@@ -98,7 +100,8 @@ fn undisturbed(one: &mut Contender<'_>, calls: usize) -> (f64, f64) {
         let ns = start.elapsed().as_nanos() as f64;
         let after = clock_ghz();
         sample = (ns, f64::midpoint(before, after));
-        if involuntary_switches() == switches {
+        // A long sample meets a switch every time; its share of the sample is small then.
+        if involuntary_switches() == switches || ns > LONG_NS {
             break;
         }
     }
@@ -172,4 +175,21 @@ pub fn ratio(ours: &Samples, theirs: &Samples) -> f64 {
         .map(|(ours, theirs)| theirs / ours)
         .collect();
     median(&ratios)
+}
+
+/// Prints one case: rates, and ratios to the first contender.
+pub fn print(results: &[Samples]) {
+    let Some(first) = results.first() else { return };
+    println!("{} {}", first.row, first.case);
+    for one in results {
+        println!(
+            "  {:24} {:7.2} GB/s {:.4} c/B  spread {:.1}%  x{:.3} of {}",
+            one.contender,
+            1.0 / median(&one.ns),
+            median(&one.cycles),
+            (quantile(&one.ns, 0.75) / quantile(&one.ns, 0.25) - 1.0) * 100.0,
+            ratio(one, first),
+            first.contender,
+        );
+    }
 }

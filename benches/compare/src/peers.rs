@@ -4,6 +4,13 @@ use std::ptr::{null, null_mut};
 
 use luksmith_simd::GcmRun;
 
+/// What OpenSSL calls itself.
+pub fn openssl_version() -> String {
+    // SAFETY: the text is static and ends with a zero.
+    let text = unsafe { std::ffi::CStr::from_ptr(openssl_sys::OpenSSL_version(0)) };
+    text.to_string_lossy().into_owned()
+}
+
 /// A cipher of OpenSSL's EVP, keyed once.
 pub struct OpenSsl(*mut openssl_sys::EVP_CIPHER_CTX);
 

@@ -2,7 +2,8 @@
 
 use luksmith_simd::{Backend, Run, XtsKey};
 
-use crate::harness::{Case, Contender};
+use crate::harness::{Case, Contender, Samples, median};
+use crate::machine::xts_limit;
 use crate::peers::{AwsLc, OpenSsl, RustCrypto};
 
 /// A request of 64 KiB in place, as the table of targets asks.
@@ -125,4 +126,66 @@ pub fn cases() -> Vec<Case<'static>> {
         cases.push(case("X7", 256, encrypt, 4096, 4096));
     }
     cases
+}
+
+/// Requests of many sizes, for the plots.
+pub fn sizes() -> Vec<Case<'static>> {
+    let kib = [4, 8, 16, 32, 128, 512, 4096, 32768];
+    let mut cases = Vec::new();
+    for sector_bytes in [512, 4096] {
+        for request in kib.map(|kib| kib << 10) {
+            let mut case = case("sizes", 256, true, sector_bytes, request);
+            let slow = ["xts-mode", "luksmith/portable"];
+            case.contenders.retain(|one| !slow.contains(&one.name));
+            cases.push(case);
+        }
+    }
+    cases
+}
+
+/// Row X6: run where OpenSSL does not see VAES and AVX-512.
+pub fn masked_cases() -> Vec<Case<'static>> {
+    let mut cases = Vec::new();
+    for encrypt in [true, false] {
+        for sector_bytes in [4096, 512] {
+            let mut case = case("X6", 256, encrypt, sector_bytes, REQUEST);
+            case.name.push_str("/without-vaes");
+            case.contenders
+                .retain(|one| ["openssl", "luksmith/aesni"].contains(&one.name));
+            case.contenders[0].name = "openssl/without-vaes";
+            cases.push(case);
+        }
+    }
+    cases
+}
+
+/// What the machine's rate of AES instructions allows for each measured case and backend.
+pub fn limits(samples: &[Samples]) -> Vec<Samples> {
+    let tiers = [("aesni", 128), ("vaes256", 256), ("vaes512", 512)];
+    let mut limits = Vec::new();
+    for (tier, bits) in tiers {
+        let machine = format!("machine/aesenc{bits}");
+        let Some(machine) = samples.iter().find(|one| one.case == machine) else {
+            continue;
+        };
+        let ours = format!("luksmith/{tier}");
+        for one in samples.iter().filter(|one| one.contender == ours) {
+            let path: Vec<&str> = one.case.split('/').collect();
+            let ["xts", _, key, sector, ..] = path[..] else {
+                continue;
+            };
+            let rounds = if key == "aes128" { 10 } else { 14 };
+            let sector: usize = sector.trim_start_matches("sector").parse().expect("a size");
+            let limit = |rate| xts_limit(rate, bits / 8, rounds, sector);
+            limits.push(Samples {
+                row: "X3".to_owned(),
+                case: one.case.clone(),
+                contender: format!("limit/{tier}"),
+                bytes: one.bytes,
+                ns: vec![limit(median(&machine.ns))],
+                cycles: vec![limit(median(&machine.cycles))],
+            });
+        }
+    }
+    limits
 }
