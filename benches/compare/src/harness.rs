@@ -46,7 +46,7 @@ const RETRIES: usize = 40;
 
 /// Runs a case: rounds of one sample per contender.
 pub fn run(case: &mut Case<'_>) -> Vec<Samples> {
-    let calls: Vec<usize> = case
+    let plans: Vec<Sample> = case
         .contenders
         .iter_mut()
         .map(|one| calibrate(one))
@@ -64,9 +64,9 @@ pub fn run(case: &mut Case<'_>) -> Vec<Samples> {
         })
         .collect();
     for _ in 0..ROUNDS {
-        for ((one, calls), result) in case.contenders.iter_mut().zip(&calls).zip(&mut results) {
-            let (ns, ghz) = undisturbed(one, *calls);
-            let per_byte = ns / (*calls * case.bytes) as f64;
+        for ((one, plan), result) in case.contenders.iter_mut().zip(&plans).zip(&mut results) {
+            let (ns, ghz) = undisturbed(one, plan);
+            let per_byte = ns / (plan.calls * case.bytes) as f64;
             result.ns.push(per_byte);
             result.cycles.push(per_byte * ghz);
         }
@@ -74,19 +74,30 @@ pub fn run(case: &mut Case<'_>) -> Vec<Samples> {
     results
 }
 
+/// How a contender is sampled.
+struct Sample {
+    calls: usize,
+    /// A long sample meets a switch every time, so it is not repeated for one.
+    long: bool,
+}
+
 /// How many calls fill a sample: the best of a few tries, so that a disturbed one does not count.
-fn calibrate(one: &mut Contender<'_>) -> usize {
+fn calibrate(one: &mut Contender<'_>) -> Sample {
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let start = Instant::now();
         (one.work)();
         best = best.min(start.elapsed().as_nanos() as f64);
     }
-    ((SAMPLE_NS / best.max(1.0)) as usize).max(1)
+    let calls = ((SAMPLE_NS / best.max(1.0)) as usize).max(1);
+    Sample {
+        calls,
+        long: best > LONG_NS,
+    }
 }
 
 /// One sample and the clock around it, repeated while another process took the CPU meanwhile.
-fn undisturbed(one: &mut Contender<'_>, calls: usize) -> (f64, f64) {
+fn undisturbed(one: &mut Contender<'_>, plan: &Sample) -> (f64, f64) {
     let mut sample = (0.0, 1.0);
     for _ in 0..RETRIES {
         // What it works on has left the cache since its last turn, and only its own has.
@@ -94,14 +105,13 @@ fn undisturbed(one: &mut Contender<'_>, calls: usize) -> (f64, f64) {
         let switches = involuntary_switches();
         let before = clock_ghz();
         let start = Instant::now();
-        for _ in 0..calls {
+        for _ in 0..plan.calls {
             (one.work)();
         }
         let ns = start.elapsed().as_nanos() as f64;
         let after = clock_ghz();
         sample = (ns, f64::midpoint(before, after));
-        // A long sample meets a switch every time; its share of the sample is small then.
-        if involuntary_switches() == switches || ns > LONG_NS {
+        if involuntary_switches() == switches || plan.long {
             break;
         }
     }

@@ -2,7 +2,7 @@
 
 use luksmith_simd::{Argon2, Argon2Variant, OneThread, pbkdf2_sha256, pbkdf2_sha512};
 
-use crate::harness::{Case, Contender, median};
+use crate::harness::{Case, Contender, Samples, median};
 use crate::mac_peers::{openssl_argon2id, openssl_pbkdf2};
 
 const PASSWORD: &[u8] = b"correct horse battery staple";
@@ -49,7 +49,7 @@ fn pbkdf2(row: &'static str, sha512: bool, key_bytes: usize) -> Case<'static> {
     let hash = if sha512 { "sha512" } else { "sha256" };
     Case {
         row,
-        name: format!("kdf/pbkdf2-{hash}/key{key_bytes}, per iteration"),
+        name: format!("kdf/pbkdf2-{hash}/key{key_bytes}/per-iteration"),
         bytes: ITERATIONS as usize,
         contenders,
     }
@@ -77,7 +77,8 @@ fn cpu_seconds() -> f64 {
 }
 
 /// Row K5: Argon2id on one thread, by CPU time, which other work on the machine disturbs least.
-pub fn argon2(rounds: usize) {
+pub fn argon2(rounds: usize) -> Vec<Samples> {
+    let mut samples = Vec::new();
     for (passes, memory_kib) in [(3, 64 << 10), (4, 1 << 20)] {
         let argon2 = Argon2::new(Argon2Variant::Id, passes, memory_kib, 4).expect("valid costs");
         let mut arena = luksmith_sys::Arena::new(argon2.arena_words() * 8).expect("memory");
@@ -114,21 +115,28 @@ pub fn argon2(rounds: usize) {
             keys[0] == keys[1] && keys[0] == keys[2],
             "contenders disagree"
         );
-        println!(
-            "K5 kdf/argon2id/t{passes}/{} MiB/lanes4/one thread, CPU time",
-            memory_kib >> 10
-        );
-        for (name, times) in ["luksmith", "openssl", "argon2"].iter().zip(&seconds) {
-            let ratios: Vec<f64> = times
-                .iter()
-                .zip(&seconds[0])
-                .map(|(theirs, ours)| theirs / ours)
-                .collect();
+        let case = format!("kdf/argon2id/t{passes}/{memory_kib}KiB/lanes4/cpu-time");
+        let names = ["luksmith", "openssl", "argon2"];
+        let results: Vec<Samples> = names
+            .iter()
+            .zip(seconds)
+            .map(|(name, seconds)| Samples {
+                row: "K5".to_owned(),
+                case: case.clone(),
+                contender: (*name).to_owned(),
+                bytes: 1,
+                ns: seconds.iter().map(|seconds| seconds * 1e9).collect(),
+                cycles: Vec::new(),
+            })
+            .collect();
+        for one in &results {
             println!(
-                "  {name:20} {:8.1} ms  {:.3} times luksmith's",
-                median(times) * 1e3,
-                median(&ratios)
+                "K5 {case}: {} {:.1} ms",
+                one.contender,
+                median(&one.ns) / 1e6
             );
         }
+        samples.extend(results);
     }
+    samples
 }

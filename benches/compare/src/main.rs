@@ -46,15 +46,20 @@ fn main() {
     }
     let mut samples = run(machine::cases(), "", true);
     samples.extend(run(machine::copies(), "", true));
-    let cases = xts::cases()
-        .into_iter()
-        .chain(gcm::cases())
-        .chain(xts::sizes());
-    samples.extend(run(cases.collect(), &filter, true));
-    samples.extend(run_masked(&filter));
-    if "kdf/argon2id".contains(&filter) {
-        kdf::argon2(5);
+    for cases in [
+        xts::cases,
+        gcm::cases,
+        hash::cases,
+        sealed::cases,
+        kdf::cases,
+        xts::sizes,
+    ] {
+        samples.extend(run(cases(), &filter, true));
     }
+    if "kdf/argon2id".contains(&filter) {
+        samples.extend(kdf::argon2(5));
+    }
+    samples.extend(run_masked(&filter));
     let limits = xts::limits(&samples);
     samples.extend(limits);
     if let Some(path) = out {
