@@ -81,7 +81,7 @@ impl KeyDigest {
     /// As [`new`](Self::new), and [`Error::Header`] for what the header crate finds wrong with it.
     pub fn of_header(digest: &luksmith_header::Digest) -> Result<Self, Error> {
         let usable = digest.usable()?;
-        // A digest whose name is no number is refused by `unlock` before it comes here.
+        // A digest under a name that is no number proves keys like any other; no number is its own.
         let id = digest.id.unwrap_or(u32::MAX);
         Self::new(
             id,

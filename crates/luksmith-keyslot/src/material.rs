@@ -6,7 +6,7 @@ use luksmith_header::KdfUser;
 use rand_core::TryCryptoRng;
 
 use crate::{
-    Error, Kdf, Passphrase, SALT_BYTES, VolumeKey, af,
+    AreaKey, Error, Kdf, Passphrase, SALT_BYTES, VolumeKey, af,
     area::{Area, Stripes},
     kdf::Effort,
 };
@@ -57,26 +57,55 @@ impl Material<'_> {
         D: BlockDevice + ?Sized,
         R: TryCryptoRng + ?Sized,
     {
+        let area_key = self.area_key(key, passphrase, effort)?;
+        self.write_with(device, key, &area_key, random)
+    }
+
+    /// Derives the area key, once everything else about the area is known to be right.
+    pub(crate) fn area_key(
+        &self,
+        key: &VolumeKey,
+        passphrase: &Passphrase,
+        effort: &mut Effort<'_>,
+    ) -> Result<AreaKey, Error> {
         let user = KdfUser::Keyslot(self.keyslot);
-        let key_bytes = u32::try_from(key.len()).unwrap_or(u32::MAX);
-        let area = Area {
-            keyslot: self.keyslot,
-            offset: self.offset,
-            key_bytes,
-            encryption: self.encryption,
-        };
+        let area = self.area(key);
         area.check()?;
         if area.spec()?.is_null() {
             return Err(Error::NullCipher {
                 keyslot: self.keyslot,
             });
         }
-        effort.budget.check_key_bytes(user, key_bytes)?;
-        let area_key = self
-            .kdf
-            .derive(passphrase, self.salt, self.area_key_bytes, user, effort)?;
-        let mut stripes = Stripes::zeroed(key_bytes)?;
+        effort.budget.check_key_bytes(user, area.key_bytes)?;
+        self.kdf
+            .derive(passphrase, self.salt, self.area_key_bytes, user, effort)
+    }
+
+    /// Splits `key` into fresh stripes and writes them, encrypted with a key that
+    /// [`area_key`](Self::area_key) gave for the same salt.
+    pub(crate) fn write_with<D, R>(
+        &self,
+        device: &D,
+        key: &VolumeKey,
+        area_key: &AreaKey,
+        random: &mut R,
+    ) -> Result<(), Error>
+    where
+        D: BlockDevice + ?Sized,
+        R: TryCryptoRng + ?Sized,
+    {
+        let area = self.area(key);
+        let mut stripes = Stripes::zeroed(area.key_bytes)?;
         af::split(key.expose(), self.af_hash, random, stripes.bytes_mut())?;
-        area.write(device, &area_key, stripes)
+        area.write(device, area_key, stripes)
+    }
+
+    fn area(&self, key: &VolumeKey) -> Area<'_> {
+        Area {
+            keyslot: self.keyslot,
+            offset: self.offset,
+            key_bytes: u32::try_from(key.len()).unwrap_or(u32::MAX),
+            encryption: self.encryption,
+        }
     }
 }

@@ -16,7 +16,7 @@ use luksmith_header::{
 use rand_core::TryCryptoRng;
 
 use super::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot, wipe};
-use crate::{Error, Kdf, Material, Passphrase, VolumeKey, kdf::parse_hash};
+use crate::{AreaKey, Error, Kdf, Material, Passphrase, SALT_BYTES, VolumeKey, kdf::parse_hash};
 
 impl<D, R> Changer<'_, D, R>
 where
@@ -37,7 +37,8 @@ where
             },
             None => header.free_keyslot()?,
         };
-        self.fill_luks1(id, key, passphrase, plan)?;
+        let derived = self.derive_luks1(id, key, passphrase, plan)?;
+        self.fill_luks1(id, key, &derived)?;
         Ok(id)
     }
 
@@ -60,17 +61,24 @@ where
             return Err(Error::NoSuchKeyslot { keyslot });
         }
         let before = header.clone();
-        let done = match (header.free_keyslot(), backup) {
-            (Ok(spare), _) => self
-                .fill_luks1(spare, key, passphrase, plan)
-                .and_then(|()| self.fill_luks1(keyslot, key, passphrase, plan))
+        let room = match (header.free_keyslot(), backup) {
+            (Ok(spare), _) => Room::Spare(spare),
+            (Err(_), Some(backup)) => Room::Backup(backup),
+            (Err(source), None) => return Err(Error::NoRoomToChange { keyslot, source }),
+        };
+        // Both keyslots get one derived key, so that nothing but the device can fail half-way. Their
+        // stripes differ, and the spare one's are wiped in the end.
+        let derived = self.derive_luks1(keyslot, key, passphrase, plan)?;
+        let done = match room {
+            Room::Spare(spare) => self
+                .fill_luks1(spare, key, &derived)
+                .and_then(|()| self.fill_luks1(keyslot, key, &derived))
                 .and_then(|()| self.clear_luks1(&[spare])),
-            (Err(_), Some(backup)) => {
+            Room::Backup(backup) => {
                 self.refuse_stale_luks1()?;
                 self.store(backup)?;
-                self.fill_luks1(keyslot, key, passphrase, plan)
+                self.fill_luks1(keyslot, key, &derived)
             }
-            (Err(source), None) => Err(Error::NoRoomToChange { keyslot, source }),
         };
         if done.is_err() {
             *self.header = Header::Luks1(before);
@@ -102,34 +110,44 @@ where
         }
     }
 
-    /// Writes a keyslot's area, flushed, then the header that enables it, flushed.
-    fn fill_luks1(
+    /// Derives the area key of a new keyslot, under a fresh salt.
+    fn derive_luks1(
         &mut self,
         keyslot: u32,
         key: &VolumeKey,
         passphrase: &Passphrase,
         plan: &KeyslotPlan,
+    ) -> Result<Derived, Error> {
+        let header = self.luks1()?.clone();
+        let iterations = iterations(&header, keyslot, plan)?;
+        let salt = self.salt()?;
+        let encryption = header.encryption();
+        let material = material(&header, keyslot, plan.kdf, &salt, &encryption)?;
+        let area_key = material.area_key(key, passphrase, &mut self.effort)?;
+        Ok(Derived {
+            kdf: plan.kdf,
+            iterations,
+            salt,
+            area_key,
+        })
+    }
+
+    /// Writes a keyslot's area, flushed, then the header that enables it, flushed.
+    fn fill_luks1(
+        &mut self,
+        keyslot: u32,
+        key: &VolumeKey,
+        derived: &Derived,
     ) -> Result<(), Error> {
         let mut next = self.luks1()?.clone();
-        let iterations = iterations(&next, keyslot, plan)?;
-        let salt = self.salt()?;
-        let old = record(&next, keyslot)?;
-        if old.state == SlotState::Enabled {
+        if record(&next, keyslot)?.state == SlotState::Enabled {
             next.disable_keyslot(keyslot)?;
         }
-        next.enable_keyslot(keyslot, iterations, salt)?;
+        next.enable_keyslot(keyslot, derived.iterations, derived.salt)?;
         self.refuse_stale_luks1()?;
         let encryption = next.encryption();
-        let material = Material {
-            keyslot,
-            kdf: plan.kdf,
-            salt: &salt,
-            offset: area(&next, &old).0,
-            encryption: &encryption,
-            area_key_bytes: next.key_bytes(),
-            af_hash: hash(&next)?,
-        };
-        material.write(self.device, key, passphrase, self.random, &mut self.effort)?;
+        let material = material(&next, keyslot, derived.kdf, &derived.salt, &encryption)?;
+        material.write_with(self.device, key, &derived.area_key, self.random)?;
         self.flush()?;
         self.write_luks1(next)
     }
@@ -171,6 +189,41 @@ where
             _ => unreachable!("`change` looks at the version first"),
         }
     }
+}
+
+/// What keeps a key safe while its keyslot is overwritten.
+enum Room<'a> {
+    /// A free keyslot.
+    Spare(u32),
+    /// A backup.
+    Backup(&'a mut dyn HeaderBackup),
+}
+
+/// What a passphrase gives for a keyslot to be written.
+struct Derived {
+    kdf: Kdf,
+    iterations: u32,
+    salt: [u8; SALT_BYTES],
+    area_key: AreaKey,
+}
+
+fn material<'a>(
+    header: &luks1::Header,
+    keyslot: u32,
+    kdf: Kdf,
+    salt: &'a [u8; SALT_BYTES],
+    encryption: &'a str,
+) -> Result<Material<'a>, Error> {
+    let record = record(header, keyslot)?;
+    Ok(Material {
+        keyslot,
+        kdf,
+        salt,
+        offset: area(header, &record).0,
+        encryption,
+        area_key_bytes: header.key_bytes(),
+        af_hash: hash(header)?,
+    })
 }
 
 /// LUKS1 has one key derivation: PBKDF2 with the hash of the header.
