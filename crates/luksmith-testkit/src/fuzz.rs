@@ -10,12 +10,14 @@ mod integrity;
 mod journal;
 mod keyslot;
 mod spec;
+mod volume;
 
 pub use header::{luks1_header, luks2_header, luks2_json};
 pub use integrity::integrity_superblock;
 pub use journal::journal_replay;
 pub use keyslot::keyslot_area;
 pub use spec::cipher_spec;
+pub use volume::volume_ops;
 
 /// Name and body of a target.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
@@ -29,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("cipher_spec", cipher_spec),
     ("integrity_superblock", integrity_superblock),
     ("journal_replay", journal_replay),
+    ("volume_ops", volume_ops),
 ];
 
 /// Copies `data` over the start of `target`, as far as it goes.

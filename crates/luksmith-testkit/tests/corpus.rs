@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use luksmith_testkit::fuzz;
 
 /// The targets, as the folder of their inputs is called.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "luks1_header",
     "luks2_header",
     "luks2_json",
@@ -13,6 +13,7 @@ const NAMES: [&str; 7] = [
     "cipher_spec",
     "integrity_superblock",
     "journal_replay",
+    "volume_ops",
 ];
 
 #[test]
