@@ -226,7 +226,8 @@ impl Bitmap {
     }
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(test)]
+#[cfg(not(shuttle))]
 mod tests {
     use luksmith_block::{MemDevice, SectorCount, SectorSize};
 

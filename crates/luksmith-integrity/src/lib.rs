@@ -42,6 +42,6 @@ pub use journal::JournalCipher;
 pub use layout::{DeviceSizes, FormatRequest, Interleave, Layout, Position, SectionShape};
 pub use mac::JournalMac;
 pub use recalculate::{Recalculation, recalculate};
-pub use resize::NewBlocks;
+pub use resize::{MakeBlocks, MakeTags, NewBlocks};
 pub use superblock::{Flags, Superblock};
 pub use tag::{DiscardMarker, TagMaker};

@@ -12,12 +12,18 @@ use crate::{
 /// Bytes of data that are initialised at once.
 const STEP_BYTES: usize = 1 << 20;
 
+/// Makes the tags of consecutive blocks from a sector on.
+pub type MakeTags<'a> = &'a mut dyn FnMut(SectorNumber, &mut [u8]);
+
+/// Makes data and tags of consecutive blocks from a sector on.
+pub type MakeBlocks<'a> = &'a mut dyn FnMut(SectorNumber, &mut [u8], &mut [u8]);
+
 /// What the blocks are to hold that a larger device has more.
 pub enum NewBlocks<'a> {
     /// Data stays as it is; the closure makes the tags of consecutive blocks from a sector on.
-    Tags(&'a mut dyn FnMut(SectorNumber, &mut [u8])),
+    Tags(MakeTags<'a>),
     /// Data and tags are written; the closure makes both for consecutive blocks from a sector on.
-    Blocks(&'a mut dyn FnMut(SectorNumber, &mut [u8], &mut [u8])),
+    Blocks(MakeBlocks<'a>),
     /// Nothing is written: the new blocks do not match their tags until they are written.
     Leave,
 }

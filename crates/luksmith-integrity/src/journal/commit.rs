@@ -611,5 +611,6 @@ pub(crate) fn sections_in_use(sections: u32, section_bytes: u64, buffer_bytes: u
     narrow(fitting.clamp(1, u64::from(sections)))
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(test)]
+#[cfg(not(shuttle))]
 mod tests;

@@ -9,11 +9,14 @@ fn sizes(data: u64, meta: Option<u64>) -> DeviceSizes {
     }
 }
 
+/// Entry bytes, entries per sector, entries, sectors.
+type Dimensions = (u64, u64, u64, u64);
+
 #[test]
 fn sections_have_the_dimensions_of_the_format() {
     // Entry bytes, entries per sector, entries, sectors; rows are blocks, columns tag sizes.
     let tags = [4, 8, 16, 20, 28, 32, 48, 64];
-    let table: [(SectorSize, [(u64, u64, u64, u64); 8]); 4] = [
+    let table: [(SectorSize, [Dimensions; 8]); 4] = [
         (
             SectorSize::S512,
             [

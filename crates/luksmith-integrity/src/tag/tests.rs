@@ -29,12 +29,21 @@ fn tag_at_8(maker: &TagMaker, block: SectorSize, tag_bytes: usize) -> Vec<u8> {
     tag
 }
 
+/// Digest, key, salt, block size and the tag.
+type Written<'a> = (
+    &'a str,
+    Option<&'a [u8]>,
+    Option<[u8; 16]>,
+    SectorSize,
+    &'a str,
+);
+
 #[test]
 fn tags_are_those_that_the_kernel_wrote() {
     // docs/formats/integrity.md, "Tags that the kernel wrote".
     let key: Vec<u8> = (0..32).collect();
     let salt = hex("d31af7cfbaa8a988d1ed44b542769388").try_into().unwrap();
-    let table: [(&str, Option<&[u8]>, Option<[u8; 16]>, SectorSize, &str); 5] = [
+    let table: [Written<'_>; 5] = [
         ("crc32c", None, None, SectorSize::S512, "b143260f"),
         ("crc32c", None, None, SectorSize::S4096, "07a9cdbc"),
         ("crc32c", None, Some(salt), SectorSize::S512, "05678a0b"),

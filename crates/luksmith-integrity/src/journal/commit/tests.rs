@@ -2,10 +2,13 @@ use std::sync::Mutex as StdMutex;
 
 use super::*;
 
+/// Sections of one commit: place, number, and the sectors of the entries.
+type Committed = Vec<(u32, usize, Vec<u64>)>;
+
 /// Remembers what the ring asked for, and may do something in the middle of it.
 #[derive(Default)]
 struct Fake<'a> {
-    commits: StdMutex<Vec<Vec<(u32, usize, Vec<u64>)>>>,
+    commits: StdMutex<Vec<Committed>>,
     written: StdMutex<Vec<Vec<(u64, u8)>>>,
     during_commit: Option<&'a dyn Fn()>,
     commit_error: Option<Error>,
@@ -41,7 +44,7 @@ impl Store for Fake<'_> {
 }
 
 impl Fake<'_> {
-    fn committed(&self) -> Vec<Vec<(u32, usize, Vec<u64>)>> {
+    fn committed(&self) -> Vec<Committed> {
         core::mem::take(&mut *self.commits.lock().unwrap())
     }
 
