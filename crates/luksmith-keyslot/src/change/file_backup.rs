@@ -66,7 +66,8 @@ impl HeaderBackup for FileBackup {
 impl Drop for FileBackup {
     fn drop(&mut self) {
         if !self.is_finished {
-            // Nothing can be reported from here, and a file cut short would be mistaken for a backup.
+            // Nothing can be reported from here, and a file cut short would be mistaken for a
+            // backup.
             let _ = fs::remove_file(&self.path);
         }
     }

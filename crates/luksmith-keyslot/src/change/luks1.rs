@@ -66,8 +66,8 @@ where
             (Err(_), Some(backup)) => Room::Backup(backup),
             (Err(source), None) => return Err(Error::NoRoomToChange { keyslot, source }),
         };
-        // Both keyslots get one derived key, so that nothing but the device can fail half-way. Their
-        // stripes differ, and the spare one's are wiped in the end.
+        // Both keyslots get one derived key, so that nothing but the device can fail half-way.
+        // Their stripes differ, and the spare one's are wiped in the end.
         let derived = self.derive_luks1(keyslot, key, passphrase, plan)?;
         let done = match room {
             Room::Spare(spare) => self
