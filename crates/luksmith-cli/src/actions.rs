@@ -5,11 +5,17 @@ mod check;
 mod data;
 mod dm_table;
 mod dump;
+mod format;
 mod identify;
 mod kernel;
 mod manual;
 mod open;
+mod quickstart;
+mod settings;
+mod slots;
+mod token;
 mod verify;
+mod whole;
 
 use clap::Subcommand;
 
@@ -17,6 +23,10 @@ use crate::{context::Context, failure::Failure};
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Action {
+    /// Makes a new volume
+    #[command(name = "luksFormat", visible_alias = "format")]
+    Format(Box<format::Format>),
+
     /// Shows what a LUKS header says
     #[command(name = "luksDump")]
     LuksDump(dump::LuksDump),
@@ -32,6 +42,50 @@ pub(crate) enum Action {
     /// Tells whether a key opens a volume (--test-passphrase)
     #[command(visible_alias = "luksOpen")]
     Open(open::Open),
+
+    /// Adds a keyslot
+    #[command(name = "luksAddKey")]
+    AddKey(slots::AddKey),
+
+    /// Removes the keyslot that a passphrase opens
+    #[command(name = "luksRemoveKey")]
+    RemoveKey(slots::RemoveKey),
+
+    /// Changes the passphrase of a keyslot
+    #[command(name = "luksChangeKey")]
+    ChangeKey(slots::ChangeKey),
+
+    /// Removes a keyslot by its number
+    #[command(name = "luksKillSlot")]
+    KillSlot(slots::KillSlot),
+
+    /// Gives a keyslot another key derivation or cipher
+    #[command(name = "luksConvertKey")]
+    ConvertKey(slots::ConvertKey),
+
+    /// Removes every keyslot
+    #[command(visible_alias = "luksErase")]
+    Erase(slots::Erase),
+
+    /// Copies the header and its keyslots into a file
+    #[command(name = "luksHeaderBackup")]
+    HeaderBackup(whole::HeaderBackupAction),
+
+    /// Puts a header from a file back
+    #[command(name = "luksHeaderRestore")]
+    HeaderRestore(whole::HeaderRestore),
+
+    /// Makes a LUKS2 header of a LUKS1 header, or the reverse
+    Convert(whole::Convert),
+
+    /// Makes both copies of a LUKS2 header good again
+    Repair(whole::Repair),
+
+    /// Sets label, subsystem, and priorities of keyslots
+    Config(settings::Config),
+
+    /// Adds, removes, imports, exports and unassigns tokens
+    Token(token::Token),
 
     /// Writes the plaintext of a volume to a file or standard output
     Export(data::Export),
@@ -52,6 +106,9 @@ pub(crate) enum Action {
     /// Measures key derivation, ciphers and tags on this machine
     Benchmark(benchmark::Benchmark),
 
+    /// Shows the main job on a temporary file, step by step
+    Quickstart(quickstart::Quickstart),
+
     /// Prints completions for a shell
     Completions(manual::Completions),
 
@@ -66,16 +123,30 @@ pub(crate) enum Action {
 impl Action {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         match self {
+            Self::Format(action) => action.run(context),
             Self::LuksDump(action) => action.run(),
             Self::IsLuks(action) => action.run(),
-            Self::LuksUuid(action) => action.run(),
+            Self::LuksUuid(action) => action.run(context),
             Self::Open(action) => action.run(context),
+            Self::AddKey(action) => action.run(context),
+            Self::RemoveKey(action) => action.run(context),
+            Self::ChangeKey(action) => action.run(context),
+            Self::KillSlot(action) => action.run(context),
+            Self::ConvertKey(action) => action.run(context),
+            Self::Erase(action) => action.run(context),
+            Self::HeaderBackup(action) => action.run(),
+            Self::HeaderRestore(action) => action.run(context),
+            Self::Convert(action) => action.run(context),
+            Self::Repair(action) => action.run(context),
+            Self::Config(action) => action.run(),
+            Self::Token(action) => action.run(),
             Self::Export(action) => action.run(context),
             Self::Import(action) => action.run(context),
             Self::Verify(action) => action.run(context),
             Self::DmTable(action) => action.run(context),
             Self::Check(action) => action.run(context),
             Self::Benchmark(action) => action.run(context),
+            Self::Quickstart(action) => action.run(context),
             Self::Completions(action) => action.run(),
             Self::Man(action) => action.run(),
             Self::Kernel(action) => action.run(),

@@ -27,6 +27,7 @@ impl Kind {
     pub(crate) const NOT_LUKS: Self = Self::Of(ErrorKind::NotLuks);
     pub(crate) const BUSY: Self = Self::Of(ErrorKind::Busy);
     pub(crate) const DEVICE: Self = Self::Of(ErrorKind::Device);
+    pub(crate) const ALREADY_FORMATTED: Self = Self::Of(ErrorKind::AlreadyFormatted);
     pub(crate) const DAMAGED: Self = Self::Damaged;
 
     const fn name(self) -> &'static str {

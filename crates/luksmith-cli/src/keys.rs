@@ -71,6 +71,25 @@ impl KeyArgs {
             && io::stdin().is_terminal()
     }
 
+    /// Tells whether an option says where the key is.
+    pub(crate) fn is_named(&self) -> bool {
+        self.key_file.is_some() || self.key_fd.is_some() || self.key_command.is_some()
+    }
+
+    /// Takes the key from `file`, for actions that name it as an argument.
+    pub(crate) fn or_file(&self, file: Option<&Path>) -> Result<Self, Failure> {
+        let mut keys = self.clone();
+        if let Some(path) = file {
+            if self.is_named() {
+                return Err(Failure::caller(
+                    "the key is named twice, by an option and as an argument",
+                ));
+            }
+            keys.key_file = Some(path.to_owned());
+        }
+        Ok(keys)
+    }
+
     /// Tells whether the key comes from standard input.
     pub(crate) fn uses_standard_input(&self) -> bool {
         match &self.key_file {
@@ -83,8 +102,12 @@ impl KeyArgs {
         }
     }
 
-    /// Gives the passphrase. `what` says on a terminal what it is for.
-    pub(crate) fn passphrase(&self, what: &str, context: &Context) -> Result<Passphrase, Failure> {
+    /// Gives the passphrase. `prompt` asks for it on a terminal.
+    pub(crate) fn passphrase(
+        &self,
+        prompt: &str,
+        context: &Context,
+    ) -> Result<Passphrase, Failure> {
         if let Some(path) = &self.key_file {
             context.debug(|| format!("key file {}", path.display()));
             return self
@@ -99,7 +122,7 @@ impl KeyArgs {
             return from_command(line, context);
         }
         if self.asks_a_person() {
-            return ask(&format!("Enter passphrase for {what}: "));
+            return ask(prompt);
         }
         context.debug(|| "key from the first line of standard input".to_owned());
         first_line()
@@ -120,6 +143,23 @@ impl KeyArgs {
         } else {
             slice.read_file(path)
         }
+    }
+
+    /// Gives the passphrase of a new volume, asked for twice on a terminal unless `once`.
+    pub(crate) fn new_passphrase(
+        &self,
+        prompt: &str,
+        once: bool,
+        context: &Context,
+    ) -> Result<Passphrase, Failure> {
+        let has_volume_key = self.volume_key_file.is_some();
+        let person = self.asks_a_person() || (has_volume_key && io::stdin().is_terminal());
+        let passphrase = if person && !once {
+            ask_twice(prompt)?
+        } else {
+            self.passphrase(prompt, context)?
+        };
+        refuse_empty(passphrase)
     }
 
     /// Gives the volume key from its file, if there is one.
@@ -151,14 +191,14 @@ pub(crate) fn volume_key(path: &Path) -> Result<CandidateKey, Failure> {
 }
 
 /// A part of a key file.
-pub(crate) struct Slice {
-    pub(crate) offset: u64,
-    pub(crate) size: Option<u64>,
+struct Slice {
+    offset: u64,
+    size: Option<u64>,
 }
 
 impl Slice {
     /// Reads the part of a file.
-    pub(crate) fn read_file(&self, path: &Path) -> Result<Passphrase, Failure> {
+    fn read_file(&self, path: &Path) -> Result<Passphrase, Failure> {
         let mut file = File::open(path).map_err(|error| unreadable(&error))?;
         let rest = Slice {
             // A pipe cannot be positioned: its first bytes are read and thrown away.
@@ -255,18 +295,112 @@ fn from_command(line: &str, context: &Context) -> Result<Passphrase, Failure> {
 }
 
 /// Asks on the terminal, without echo.
-pub(crate) fn ask(prompt: &str) -> Result<Passphrase, Failure> {
-    let typed = rpassword::prompt_password(prompt)
-        .map_err(|error| Failure::caller(format!("the terminal gives no passphrase: {error}")))?;
+fn ask(prompt: &str) -> Result<Passphrase, Failure> {
+    passphrase_of(typed(prompt)?)
+}
+
+fn typed(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    rpassword::prompt_password(prompt)
+        .map(Zeroizing::new)
+        .map_err(|error| Failure::caller(format!("the terminal gives no passphrase: {error}")))
+}
+
+fn passphrase_of(typed: Zeroizing<String>) -> Result<Passphrase, Failure> {
     if typed.is_empty() {
         return Ok(Passphrase::empty()?);
     }
-    Ok(Passphrase::from_vec(typed.into_bytes())?)
+    Ok(Passphrase::new(typed.as_bytes())?)
+}
+
+/// Asks twice for a new passphrase.
+fn ask_twice(prompt: &str) -> Result<Passphrase, Failure> {
+    let first = typed(prompt)?;
+    let second = typed("Verify passphrase: ")?;
+    // Not `==`, which stops at the first difference.
+    let different = first.len() != second.len()
+        || first
+            .bytes()
+            .zip(second.bytes())
+            .fold(0, |all, (a, b)| all | (a ^ b))
+            != 0;
+    if different {
+        return Err(Failure::caller("the two passphrases are not the same"));
+    }
+    passphrase_of(first)
+}
+
+/// Where a new passphrase comes from.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct NewKeyArgs {
+    /// Reads the new passphrase from FILE, all of it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_keyfile: Option<PathBuf>,
+
+    /// Skips the first bytes of that file
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    new_keyfile_offset: Option<u64>,
+
+    /// Reads exactly this much of it
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    new_keyfile_size: Option<u64>,
+
+    /// Takes a new passphrase from a terminal as it is typed once
+    #[arg(long)]
+    force_password: bool,
+}
+
+impl NewKeyArgs {
+    /// Gives the new passphrase: from `file` or `--new-keyfile`, a terminal, or the next line of
+    /// standard input.
+    pub(crate) fn passphrase(
+        &self,
+        file: Option<&Path>,
+        prompt: &str,
+        context: &Context,
+    ) -> Result<Passphrase, Failure> {
+        let file = match (file, &self.new_keyfile) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::caller(
+                    "the file with the new key is named twice, by --new-keyfile and as an argument",
+                ));
+            }
+            (Some(path), None) => Some(path),
+            (None, path) => path.as_deref(),
+        };
+        let passphrase = match file {
+            Some(path) => {
+                let slice = Slice {
+                    offset: self.new_keyfile_offset.unwrap_or(0),
+                    size: self.new_keyfile_size,
+                };
+                context.debug(|| format!("new key from {}", path.display()));
+                let read = if path == Path::new("-") {
+                    slice.read(&mut standard_input()?)
+                } else {
+                    slice.read_file(path)
+                };
+                read.map_err(|failure| failure.at(path))?
+            }
+            None if io::stdin().is_terminal() && self.force_password => ask(prompt)?,
+            None if io::stdin().is_terminal() => ask_twice(prompt)?,
+            None => first_line()?,
+        };
+        refuse_empty(passphrase)
+    }
+}
+
+fn refuse_empty(passphrase: Passphrase) -> Result<Passphrase, Failure> {
+    if passphrase.is_empty() {
+        return Err(Failure::caller(
+            "the new passphrase is empty, so anybody could open the volume",
+        ));
+    }
+    Ok(passphrase)
 }
 
 /// Reads standard input up to the first newline, and not a byte further: the next line may be the
 /// next passphrase.
-pub(crate) fn first_line() -> Result<Passphrase, Failure> {
+fn first_line() -> Result<Passphrase, Failure> {
     let mut line = FirstLine {
         source: standard_input()?,
         ended: false,

@@ -1,10 +1,14 @@
 //! The `luksmith` command: LUKS volumes in userspace, with the habits of cryptsetup.
 
 mod actions;
+mod backup_file;
+mod changing;
 mod cli;
+mod confirm;
 mod context;
 mod devices;
 mod failure;
+mod kdf_options;
 mod keys;
 mod options;
 mod progress;

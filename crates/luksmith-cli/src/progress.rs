@@ -37,9 +37,9 @@ pub(crate) struct Work<'a> {
 pub(crate) fn watched<T>(
     context: &Context,
     work: Work<'_>,
-    action: impl FnOnce(&Control) -> T,
+    action: impl FnOnce(&Arc<Control>) -> T,
 ) -> Result<T, Failure> {
-    let control = Control::new();
+    let control = Arc::new(Control::new());
     let interrupts = interrupts()?;
     let finished = AtomicBool::new(false);
     let mut reporter = Reporter::new(context, work);

@@ -105,10 +105,11 @@ impl Request<'_> {
                 .map(opened)
                 .map_err(refused);
         }
+        let prompt = format!("Enter passphrase for {}: ", path.display());
         let person = self.keys.asks_a_person();
         let mut tries_left = if person { self.keys.tries.max(1) } else { 1 };
         loop {
-            let passphrase = self.keys.passphrase(&path.display().to_string(), context)?;
+            let passphrase = self.keys.passphrase(&prompt, context)?;
             tries_left -= 1;
             match attempt(Unlock::Passphrase(&passphrase)) {
                 Err(error) if tries_left > 0 && error.kind() == luksmith::ErrorKind::WrongKey => {
@@ -130,7 +131,7 @@ fn report_of(error: &Error) -> Option<&Report> {
 }
 
 /// Tells what became of each keyslot, to whoever wants to know.
-fn tell(report: &Report, context: &Context) {
+pub(crate) fn tell(report: &Report, context: &Context) {
     for attempt in report.attempts() {
         context.debug(|| format!("{}: {}", attempt.subject, attempt.outcome));
     }

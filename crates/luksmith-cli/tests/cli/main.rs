@@ -1,6 +1,8 @@
 //! The real `luksmith` on real images: answers, exit statuses, messages.
 
+mod change;
 mod data;
+mod format;
 mod header;
 mod support;
 mod unlock;

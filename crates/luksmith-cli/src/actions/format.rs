@@ -1,0 +1,469 @@
+//! `luksFormat`: a new volume.
+
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::{Args, ValueEnum};
+use luksmith::{
+    FormatOptions, HeaderPlace, Init, NewKeys, Overwrite,
+    block::{BlockDevice, ByteLen, ByteOffset, FileDevice, FileOptions, SectorSize},
+    hash::HashName,
+    header::luks2::HeaderSize,
+};
+
+use crate::{
+    confirm::{Unasked, confirm},
+    context::Context,
+    devices,
+    failure::{Failure, Kind},
+    kdf_options::{KdfArgs, Pbkdf},
+    keys::KeyArgs,
+    options::{DeviceArgs, LimitArgs, LuksType},
+    progress::{Work, watched},
+    size::{human, parse_size},
+};
+
+/// Where the data start unless something else is said.
+const DEFAULT_DATA_OFFSET: u64 = 16 << 20;
+
+#[derive(Args, Debug)]
+pub(crate) struct Format {
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// File with the key; without it the passphrase is asked for
+    key: Option<PathBuf>,
+
+    /// Version of the format
+    #[arg(short = 'M', long = "type", value_enum, default_value = "luks2")]
+    luks_type: LuksType,
+
+    /// Creates a sparse file of this size, or grows the file to it
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    size: Option<u64>,
+
+    /// Overwrites a volume or file system that is there
+    #[arg(long)]
+    force: bool,
+
+    /// Cipher of the data
+    #[arg(short, long, value_name = "CIPHER", default_value = "aes-xts-plain64")]
+    cipher: String,
+
+    /// Key size of the cipher in bits [default: the longest]
+    #[arg(short = 's', long, value_name = "BITS")]
+    key_size: Option<usize>,
+
+    /// Bytes that are encrypted at once [default: 4096 where the size allows it]
+    #[arg(long, value_name = "BYTES")]
+    sector_size: Option<u64>,
+
+    /// Authenticates every sector: hmac-sha256, hmac-sha512, aead, poly1305
+    #[arg(short = 'I', long, value_name = "TYPE")]
+    integrity: Option<String>,
+
+    /// Key size of the HMAC in bits [default: its hash's]
+    #[arg(long, value_name = "BITS", requires = "integrity")]
+    integrity_key_size: Option<usize>,
+
+    /// Initialises nothing: sectors are errors until they are written
+    #[arg(long, requires = "integrity", conflicts_with = "init")]
+    integrity_no_wipe: bool,
+
+    /// Initialises without the journal, as is always done here; with --persistent, later opens
+    /// bypass it too
+    #[arg(long, requires = "integrity")]
+    integrity_no_journal: bool,
+
+    /// Stores --integrity-no-journal in the header
+    #[arg(long, requires = "integrity_no_journal")]
+    persistent: bool,
+
+    /// Pads tags as Linux before 5.5 did
+    #[arg(long, requires = "integrity")]
+    integrity_legacy_padding: bool,
+
+    /// What sectors read as until they are written [default: tags for HMAC on a device that is one
+    /// hole, else wipe]
+    #[arg(long, value_enum, requires = "integrity")]
+    init: Option<InitArg>,
+
+    /// Label
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+
+    /// Subsystem
+    #[arg(long, value_name = "TEXT")]
+    subsystem: Option<String>,
+
+    /// UUID [default: random]
+    #[arg(long, value_name = "UUID")]
+    uuid: Option<String>,
+
+    /// Size of one LUKS2 header copy
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    luks2_metadata_size: Option<u64>,
+
+    /// Size of the LUKS2 keyslot area
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    luks2_keyslots_size: Option<u64>,
+
+    /// First sector (of 512 bytes) of the data
+    #[arg(
+        short = 'o',
+        long,
+        value_name = "SECTORS",
+        conflicts_with = "align_payload"
+    )]
+    offset: Option<u64>,
+
+    /// Aligns the data to this many sectors of 512 bytes
+    #[arg(long, value_name = "SECTORS")]
+    align_payload: Option<u64>,
+
+    /// Takes the passphrase from a terminal as it is typed once
+    #[arg(long)]
+    force_password: bool,
+
+    /// Asks for the passphrase twice (as is done anyway)
+    #[arg(short = 'y', long)]
+    verify_passphrase: bool,
+
+    /// Accepted for cryptsetup's sake: keys always come from the system's generator
+    #[arg(long, hide = true)]
+    use_random: bool,
+
+    /// Accepted for cryptsetup's sake: keys always come from the system's generator
+    #[arg(long, hide = true)]
+    use_urandom: bool,
+
+    #[command(flatten)]
+    kdf: KdfArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// What sectors read as until they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum InitArg {
+    /// Zeros; everything is written once
+    Wipe,
+    /// Noise; only tags are written (HMAC alone)
+    Tags,
+    /// Errors
+    None,
+}
+
+impl Format {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let path = &self.device.device;
+        let keys = self.keys.or_file(self.key.as_deref())?;
+        // Options and key first: a mistake in them must not leave a file behind.
+        let mut options = self.options(context)?;
+        let volume_key = keys.volume_key()?;
+        let prompt = format!("Enter passphrase for {}: ", path.display());
+        let passphrase = keys.new_passphrase(&prompt, self.force_password, context)?;
+        let mut new_keys = NewKeys::passphrase(&passphrase);
+        if let Some(key) = volume_key {
+            new_keys = new_keys.with_volume_key(key);
+        }
+        let mut made = Made::default();
+        let device = self.open(&mut made)?;
+        if let Some(header) = &self.device.header {
+            let header = self.open_header(header, &mut made)?;
+            options = options.header(HeaderPlace::Detached(Arc::new(header)));
+        }
+        options = options.overwrite(self.ask(&made, context)?);
+        options = options.init(self.init(&device, &made)?);
+        let size = device.size();
+        let work = Work {
+            name: "format",
+            device: &path.display().to_string(),
+            uses_stdout: false,
+        };
+        let formatted = watched(context, work, |control| {
+            let options = options.control(Arc::clone(control));
+            luksmith::format(device, new_keys, &options)
+        })?;
+        let volume = formatted.map_err(|error| self.explain(error).at(path))?;
+        context.debug(|| {
+            format!(
+                "{} of {} are left for data",
+                human(volume.size().get()),
+                human(size.get())
+            )
+        });
+        volume
+            .close()
+            .map_err(|error| Failure::from(error).at(path))?;
+        made.keep();
+        Ok(())
+    }
+
+    /// Adds what helps most to an error.
+    fn explain(&self, error: luksmith::Error) -> Failure {
+        let failure = Failure::from(error);
+        match failure.kind() {
+            Kind::ALREADY_FORMATTED => failure.hint("give -q or --force to overwrite it"),
+            Kind::Cancelled => {
+                failure.hint("no header was written; run luksFormat again from the start")
+            }
+            _ => failure,
+        }
+    }
+
+    fn options(&self, context: &Context) -> Result<FormatOptions, Failure> {
+        let luks1 = self.luks_type == LuksType::Luks1;
+        if luks1 {
+            self.refuse_luks2_options()?;
+        }
+        let hash = self.kdf.hash_or(HashName::Sha256)?;
+        let (mut options, pbkdf) = if luks1 {
+            (FormatOptions::luks1(), Pbkdf::Pbkdf2)
+        } else {
+            (FormatOptions::luks2(), Pbkdf::Argon2id)
+        };
+        let pbkdf = self.kdf.pbkdf.unwrap_or(pbkdf);
+        options = options
+            .cipher(&self.cipher)
+            .hash(hash)
+            .kdf(self.kdf.choice(pbkdf, hash, context)?)
+            .limits(self.limits.limits()?);
+        if let Some((cipher, key_bytes)) = self.kdf.area_cipher()? {
+            options = options.keyslot_cipher(cipher, key_bytes);
+        }
+        if let Some(bits) = self.key_size {
+            options = options.cipher_key_bytes(bytes_of("--key-size", bits)?);
+        }
+        if let Some(bytes) = self.sector_size {
+            let size = SectorSize::from_bytes(bytes).ok_or_else(|| {
+                Failure::caller(format!(
+                    "--sector-size {bytes}: 512, 1024, 2048 and 4096 are possible"
+                ))
+            })?;
+            options = options.sector_size(size);
+        }
+        if let Some(number) = self.keys.key_slot {
+            options = options.keyslot(number);
+        }
+        let options = self.place(options)?;
+        self.integrity(self.names(options))
+    }
+
+    fn refuse_luks2_options(&self) -> Result<(), Failure> {
+        let given = [
+            ("--integrity", self.integrity.is_some()),
+            (
+                "--sector-size",
+                self.sector_size.is_some_and(|size| size != 512),
+            ),
+            ("--label", self.label.is_some()),
+            ("--subsystem", self.subsystem.is_some()),
+            ("--luks2-metadata-size", self.luks2_metadata_size.is_some()),
+            ("--luks2-keyslots-size", self.luks2_keyslots_size.is_some()),
+            ("--keyslot-cipher", self.kdf.keyslot_cipher.is_some()),
+            (
+                "--pbkdf",
+                self.kdf.pbkdf.is_some_and(|pbkdf| pbkdf != Pbkdf::Pbkdf2),
+            ),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(Failure::caller(format!("{name}: LUKS1 does not have this"))),
+            None => Ok(()),
+        }
+    }
+
+    fn names(&self, mut options: FormatOptions) -> FormatOptions {
+        if let Some(label) = &self.label {
+            options = options.label(label);
+        }
+        if let Some(subsystem) = &self.subsystem {
+            options = options.subsystem(subsystem);
+        }
+        if let Some(uuid) = &self.uuid {
+            options = options.uuid(uuid);
+        }
+        options
+    }
+
+    fn place(&self, mut options: FormatOptions) -> Result<FormatOptions, Failure> {
+        if let Some(bytes) = self.luks2_metadata_size {
+            let size = HeaderSize::from_bytes(bytes).ok_or_else(|| {
+                Failure::caller(format!(
+                    "--luks2-metadata-size {bytes}: 16K, 32K and so on up to 4M are possible"
+                ))
+            })?;
+            options = options.header_size(size);
+        }
+        if let Some(bytes) = self.luks2_keyslots_size {
+            options = options.keyslots_len(ByteLen::new(bytes));
+        }
+        let bytes = |name: &str, sectors: u64| {
+            sectors
+                .checked_mul(512)
+                .map(ByteLen::new)
+                .ok_or_else(|| Failure::caller(format!("{name} {sectors} does not fit 64 bits")))
+        };
+        if let Some(sectors) = self.offset {
+            options = options.data_offset(bytes("--offset", sectors)?);
+        }
+        if let Some(sectors) = self.align_payload {
+            options = options.alignment(bytes("--align-payload", sectors)?);
+        }
+        Ok(options)
+    }
+
+    fn integrity(&self, mut options: FormatOptions) -> Result<FormatOptions, Failure> {
+        let Some(name) = &self.integrity else {
+            return Ok(options);
+        };
+        // The command line has hmac-sha256 for what the header calls hmac(sha256).
+        let kind = match name.strip_prefix("hmac-") {
+            Some(hash) => format!("hmac({hash})"),
+            None => name.clone(),
+        };
+        options = options.integrity(&kind);
+        if let Some(bits) = self.integrity_key_size {
+            options = options.integrity_key_bytes(bytes_of("--integrity-key-size", bits)?);
+        }
+        if self.persistent {
+            options = options.without_journal();
+        }
+        if self.integrity_legacy_padding {
+            options = options.legacy_padding();
+        }
+        Ok(options)
+    }
+
+    /// Opens the device, or makes or grows the file.
+    fn open(&self, made: &mut Made) -> Result<FileDevice, Failure> {
+        let path = &self.device.device;
+        let at = |error: luksmith::block::Error| Failure::from(error).at(path);
+        let Some(size) = self.size else {
+            return devices::writer(path);
+        };
+        if !path.exists() {
+            let created = FileOptions::writer().create(path, ByteLen::new(size));
+            made.note(path);
+            return created.map_err(at);
+        }
+        let device = devices::writer(path)?;
+        if device.size().get() > size {
+            return Err(Failure::caller(format!(
+                "--size {} would make it smaller, it has {}",
+                human(size),
+                human(device.size().get())
+            ))
+            .at(path));
+        }
+        device.resized(ByteLen::new(size)).map_err(at)
+    }
+
+    fn open_header(&self, path: &Path, made: &mut Made) -> Result<FileDevice, Failure> {
+        if path.exists() {
+            return devices::writer(path);
+        }
+        let metadata = self.luks2_metadata_size.unwrap_or(16384).saturating_mul(2);
+        let size = match (self.luks_type, self.luks2_keyslots_size) {
+            (LuksType::Luks1, _) => 2 << 20,
+            (_, Some(keyslots)) => metadata.saturating_add(keyslots),
+            (_, None) => DEFAULT_DATA_OFFSET.max(metadata.saturating_add(DEFAULT_DATA_OFFSET / 2)),
+        };
+        let created = FileOptions::writer().create(path, ByteLen::new(size));
+        made.note(path);
+        created.map_err(|error| Failure::from(error).at(path))
+    }
+
+    /// Asks whether what is there may go. Where nobody can be asked, the library looks for it.
+    fn ask(&self, made: &Made, context: &Context) -> Result<Overwrite, Failure> {
+        if context.batch || self.force {
+            return Ok(Overwrite::Allow);
+        }
+        if !io::stdin().is_terminal() || !made.paths.is_empty() {
+            return Ok(Overwrite::Refuse);
+        }
+        let name = self.device.device.display();
+        let warning = format!("this will overwrite data on {name} irrevocably");
+        confirm(&warning, Unasked::GoesOn, context)?;
+        Ok(Overwrite::Allow)
+    }
+
+    fn init(&self, device: &FileDevice, made: &Made) -> Result<Init, Failure> {
+        if self.integrity_no_wipe {
+            return Ok(Init::None);
+        }
+        if let Some(init) = self.init {
+            return Ok(match init {
+                InitArg::Wipe => Init::Wipe,
+                InitArg::Tags => Init::Tags,
+                InitArg::None => Init::None,
+            });
+        }
+        let is_hmac = self
+            .integrity
+            .as_ref()
+            .is_some_and(|name| name.starts_with("hmac"));
+        if !is_hmac {
+            return Ok(Init::Wipe);
+        }
+        // No later than where the data will start, or a part of them would not be looked at.
+        let other_sizes = self.luks2_metadata_size.is_some() || self.luks2_keyslots_size.is_some();
+        let start = match self.offset {
+            Some(sectors) => sectors.saturating_mul(512),
+            None if self.device.header.is_some() || other_sizes => 0,
+            None => DEFAULT_DATA_OFFSET,
+        };
+        let path = &self.device.device;
+        let data = device.next_data(ByteOffset::new(start));
+        let data = data.map_err(|error| Failure::from(error).at(path))?;
+        let is_hole = data.is_none() && !device.is_block_device();
+        Ok(if is_hole || made.has(path) {
+            Init::Tags
+        } else {
+            Init::Wipe
+        })
+    }
+}
+
+/// Files that this run has made: gone again if it fails.
+#[derive(Default)]
+struct Made {
+    paths: Vec<PathBuf>,
+}
+
+impl Made {
+    fn note(&mut self, path: &Path) {
+        self.paths.push(path.to_owned());
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        self.paths.iter().any(|made| made == path)
+    }
+
+    fn keep(mut self) {
+        self.paths.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for path in &self.paths {
+            // The failure that led here is what the user has to know.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn bytes_of(name: &str, bits: usize) -> Result<usize, Failure> {
+    if bits == 0 || !bits.is_multiple_of(8) {
+        return Err(Failure::caller(format!(
+            "{name} {bits} is no whole number of bytes"
+        )));
+    }
+    Ok(bits / 8)
+}

@@ -1,0 +1,415 @@
+//! Keyslots: add, remove, change, kill, convert, erase.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use luksmith::{
+    block::Control,
+    header::{Header, Priority},
+    keyslot::{
+        change::{HeaderBackup, LastKeyslot},
+        cost,
+        unlock::{Scope, UnlockOptions},
+    },
+};
+
+use crate::{
+    backup_file::BackupFile,
+    changing::{self, FileChanger},
+    confirm::{Unasked, confirm},
+    context::Context,
+    failure::Failure,
+    kdf_options::KdfArgs,
+    keys::{KeyArgs, NewKeyArgs},
+    options::{DeviceArgs, LimitArgs},
+};
+
+/// When a keyslot is tried.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PriorityArg {
+    /// Before the others
+    Prefer,
+    /// In its turn
+    Normal,
+    /// Only when named by --key-slot
+    Ignore,
+}
+
+impl From<PriorityArg> for Priority {
+    fn from(priority: PriorityArg) -> Self {
+        match priority {
+            PriorityArg::Prefer => Self::Prefer,
+            PriorityArg::Normal => Self::Normal,
+            PriorityArg::Ignore => Self::Ignore,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AddKey {
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// File with the new key; without it the new passphrase is asked for
+    new_key: Option<PathBuf>,
+
+    /// Number of the new keyslot; --key-slot then names the one to unlock with
+    #[arg(long, value_name = "N")]
+    new_key_slot: Option<u32>,
+
+    /// Makes a new key that opens no segment (LUKS2)
+    #[arg(long, requires = "key_size")]
+    unbound: bool,
+
+    /// Size of the unbound key in bits
+    #[arg(short = 's', long, value_name = "BITS")]
+    key_size: Option<u32>,
+
+    /// When the new keyslot is tried (LUKS2)
+    #[arg(long, value_enum)]
+    priority: Option<PriorityArg>,
+
+    #[command(flatten)]
+    new: NewKeyArgs,
+    #[command(flatten)]
+    kdf: KdfArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl AddKey {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        // As with cryptsetup, --key-slot means the new one unless that is named by itself.
+        let (existing, wanted) = match self.new_key_slot {
+            Some(new) => (self.keys.key_slot, Some(new)),
+            None => (None, self.keys.key_slot),
+        };
+        let new_prompt = "Enter new passphrase for key slot: ";
+        changing::change(&self.device, &self.limits, |changer, path| {
+            let at = |error| Failure::from(error).at(path);
+            if self.unbound {
+                let bits = self.key_size.unwrap_or(0);
+                if bits == 0 || !bits.is_multiple_of(8) {
+                    return Err(Failure::caller(format!(
+                        "--key-size {bits} is no whole number of bytes"
+                    )));
+                }
+                let new = self
+                    .new
+                    .passphrase(self.new_key.as_deref(), new_prompt, context)?;
+                let plan = self.plan(changer.header(), wanted, context)?;
+                let hash = self.kdf.hash_or(luksmith::hash::HashName::Sha256)?;
+                // As cryptsetup has it: costs that are not measured are not measured here either.
+                let iterations = match self.kdf.pbkdf_force_iterations {
+                    Some(_) => cost::MIN_PBKDF2_ITERATIONS,
+                    None => cost::measure_digest(hash, &Control::new())?,
+                };
+                changer
+                    .add_unbound(bits / 8, iterations, &new, &plan)
+                    .map_err(at)?;
+                return Ok(());
+            }
+            let options = unlock_options(existing, Scope::Volume);
+            let prompt = "Enter any existing passphrase: ";
+            let unlocked = changing::unlock(changer, path, &self.keys, prompt, &options, context)?;
+            let new = self
+                .new
+                .passphrase(self.new_key.as_deref(), new_prompt, context)?;
+            let plan = self.plan(changer.header(), wanted, context)?;
+            let number = changer.add(&unlocked, &new, &plan).map_err(at)?;
+            say(context, || format!("Key slot {number} created."));
+            Ok(())
+        })
+    }
+
+    fn plan(
+        &self,
+        header: &Header,
+        wanted: Option<u32>,
+        context: &Context,
+    ) -> Result<luksmith::keyslot::change::KeyslotPlan, Failure> {
+        let mut plan = self.kdf.plan(header, context)?;
+        if let Some(number) = wanted {
+            plan = plan.keyslot(number);
+        }
+        if let Some(priority) = self.priority {
+            plan = plan.priority(priority.into());
+        }
+        Ok(plan)
+    }
+}
+
+fn unlock_options(keyslot: Option<u32>, scope: Scope) -> UnlockOptions {
+    match keyslot {
+        Some(number) => UnlockOptions::new().keyslot(number).scope(scope),
+        None => UnlockOptions::new().scope(scope),
+    }
+}
+
+fn say(context: &Context, what: impl FnOnce() -> String) {
+    if context.verbose {
+        eprintln!("{}", what());
+    }
+}
+
+/// Whether the last keyslot may go: only if the user says so.
+fn last(
+    changer: &FileChanger<'_>,
+    goes: impl Fn(u32) -> bool,
+    context: &Context,
+) -> Result<LastKeyslot, Failure> {
+    let slots = changer.header().keyslots();
+    let others = slots
+        .iter()
+        .filter(|slot| slot.id.is_some_and(|id| !goes(id)));
+    if others.count() > 0 {
+        return Ok(LastKeyslot::Keep);
+    }
+    let warning = "this is the last keyslot: without a copy of the header or of the volume key, the \
+                   data are lost for good";
+    confirm(warning, Unasked::Refused, context)?;
+    Ok(LastKeyslot::DestroyAccess)
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RemoveKey {
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// File with the key to be removed; without it the passphrase is asked for
+    key: Option<PathBuf>,
+
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl RemoveKey {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let keys = self.keys.or_file(self.key.as_deref())?;
+        changing::change(&self.device, &self.limits, |changer, path| {
+            let options = unlock_options(keys.key_slot, Scope::AnyKey);
+            let prompt = "Enter passphrase to be deleted: ";
+            let found = changing::with_passphrase(path, &keys, prompt, context, |passphrase| {
+                changer.unlock(luksmith::Unlock::Passphrase(passphrase), &options)
+            })?;
+            let Some(number) = found.keyslot else {
+                return Err(Failure::caller(
+                    "a passphrase is needed, not the volume key",
+                ));
+            };
+            let last = last(changer, |id| id == number, context)?;
+            let removed = changer.remove(number, last);
+            removed.map_err(|error| Failure::from(error).at(path))?;
+            say(context, || format!("Key slot {number} removed."));
+            Ok(())
+        })
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KillSlot {
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// Number of the keyslot
+    slot: u32,
+
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl KillSlot {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        changing::change(&self.device, &self.limits, |changer, path| {
+            let slots = changer.header().keyslots();
+            if !slots.iter().any(|slot| slot.id == Some(self.slot)) {
+                let message = format!("there is no keyslot {}", self.slot);
+                return Err(Failure::caller(message).at(path));
+            }
+            let last = last(changer, |id| id == self.slot, context)?;
+            let others: Vec<u32> = slots
+                .iter()
+                .filter_map(|slot| slot.id.filter(|id| *id != self.slot))
+                .collect();
+            // Whoever kills a keyslot shows that another one will still open the volume. With -q a key
+            // that is named is still held against the others, as cryptsetup does it.
+            if !others.is_empty() && (!context.batch || self.keys.is_named()) {
+                self.prove_another(changer, path, &others, context)?;
+            }
+            let removed = changer.remove(self.slot, last);
+            removed.map_err(|error| Failure::from(error).at(path))?;
+            say(context, || format!("Key slot {} removed.", self.slot));
+            Ok(())
+        })
+    }
+
+    fn prove_another(
+        &self,
+        changer: &mut FileChanger<'_>,
+        path: &Path,
+        others: &[u32],
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let prompt = "Enter any remaining passphrase: ";
+        changing::with_passphrase(path, &self.keys, prompt, context, |passphrase| {
+            let mut refused = None;
+            for &number in others {
+                let options = unlock_options(Some(number), Scope::AnyKey);
+                match changer.unlock(luksmith::Unlock::Passphrase(passphrase), &options) {
+                    Ok(_) => return Ok(()),
+                    Err(error) => refused = Some(error),
+                }
+            }
+            refused.map_or(Ok(()), Err)
+        })
+    }
+}
+
+/// A change that may need a backup of the header.
+#[derive(Args, Clone, Debug)]
+struct BackupArgs {
+    /// Where the old header is kept if there is no room to change it safely in place
+    #[arg(long, value_name = "FILE")]
+    header_backup_file: Option<PathBuf>,
+}
+
+impl BackupArgs {
+    /// Runs a change with the backup file, if one is named; removes the file if it was not needed.
+    fn with<T>(
+        &self,
+        action: impl FnOnce(&mut Option<BackupFile>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut file = match &self.header_backup_file {
+            Some(path) => Some(BackupFile::create(path)?),
+            None => None,
+        };
+        let result = action(&mut file);
+        let Some(file) = file else { return result };
+        let path = file.path().display().to_string();
+        if file.is_empty() {
+            file.remove()?;
+        } else if result.is_ok() {
+            eprintln!("The header as it was is in {path}.");
+        } else {
+            eprintln!("The header as it was is in {path}; luksHeaderRestore brings it back.");
+        }
+        result
+    }
+}
+
+/// Lends the file to the library.
+fn lent(file: &mut Option<BackupFile>) -> Option<&mut dyn HeaderBackup> {
+    file.as_mut().map(|file| file as &mut dyn HeaderBackup)
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ChangeKey {
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// File with the new key; without it the new passphrase is asked for
+    new_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    backup: BackupArgs,
+    #[command(flatten)]
+    new: NewKeyArgs,
+    #[command(flatten)]
+    kdf: KdfArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl ChangeKey {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        changing::change(&self.device, &self.limits, |changer, path| {
+            let options = unlock_options(self.keys.key_slot, Scope::AnyKey);
+            let prompt = "Enter passphrase to be changed: ";
+            let unlocked = changing::unlock(changer, path, &self.keys, prompt, &options, context)?;
+            let number = unlocked.keyslot.or(self.keys.key_slot);
+            let Some(number) = number else {
+                return Err(Failure::caller(
+                    "with the volume key, --key-slot has to name the keyslot to be changed",
+                ));
+            };
+            let new_prompt = "Enter new passphrase: ";
+            let new = self
+                .new
+                .passphrase(self.new_key.as_deref(), new_prompt, context)?;
+            let plan = self.kdf.plan(changer.header(), context)?;
+            self.backup.with(|file| {
+                let changed = changer.change(number, &unlocked, &new, &plan, lent(file));
+                changed.map_err(|error| Failure::from(error).at(path))
+            })?;
+            say(context, || format!("Key slot {number} changed."));
+            Ok(())
+        })
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConvertKey {
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    #[command(flatten)]
+    backup: BackupArgs,
+    #[command(flatten)]
+    kdf: KdfArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl ConvertKey {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        changing::change(&self.device, &self.limits, |changer, path| {
+            let plan = self.kdf.plan(changer.header(), context)?;
+            let prompt = "Enter passphrase for keyslot to be converted: ";
+            let options = unlock_options(self.keys.key_slot, Scope::AnyKey);
+            self.backup.with(|file| {
+                changing::with_passphrase(path, &self.keys, prompt, context, |passphrase| {
+                    let unlock = luksmith::Unlock::Passphrase(passphrase);
+                    let unlocked = changer.unlock(unlock, &options)?;
+                    // A passphrase opens a keyslot, so there is one.
+                    let number = unlocked.keyslot.unwrap_or_default();
+                    changer.change(number, &unlocked, passphrase, &plan, lent(file))
+                })
+            })
+        })
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Erase {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl Erase {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        changing::change(&self.device, &self.limits, |changer, path| {
+            let warning = format!(
+                "this removes every keyslot of {}; without a copy of the header or of the volume \
+                 key, the data are lost for good",
+                path.display()
+            );
+            confirm(&warning, Unasked::GoesOn, context)?;
+            let erased = changer.erase();
+            let erased = erased.map_err(|error| Failure::from(error).at(path))?;
+            say(context, || format!("{} key slots removed.", erased.len()));
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,282 @@
+//! `luksFormat` and `quickstart`.
+
+use luksmith_testkit::paint;
+
+use crate::support::{Answer, Scratch, bytes, luksmith, luksmith_with, text};
+
+/// Costs that open at once.
+const WEAK: [&str; 4] = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+
+fn format(path: &str, options: &[&str]) -> Answer {
+    luksmith_with(&[&["luksFormat", path], options, &WEAK].concat(), b"pass")
+}
+
+/// A file and a keyslot area that are made quickly.
+const SMALL: [&str; 4] = ["--size", "6M", "--luks2-keyslots-size", "512K"];
+
+fn json(path: &str) -> serde_json::Value {
+    let answer = luksmith(&["luksDump", "--dump-json-metadata", path]);
+    serde_json::from_str(answer.text()).expect("JSON")
+}
+
+/// Writes through `import` and reads through `export`.
+fn holds_data(path: &str, more: &[&str]) {
+    // Whole sectors: a part of one would have to be read first, which may be an error.
+    let data = paint(5, 24 * 4096);
+    let scratch = Scratch::new();
+    let (key, input) = (scratch.file("key", b"pass"), scratch.file("input", &data));
+    let import = [
+        &["import", path, &input, "--offset", "4096", "-d", &key],
+        more,
+    ]
+    .concat();
+    assert_eq!(luksmith(&import).text(), "");
+    let out = text(&scratch.path("out"));
+    let export = [
+        &["export", path, &out, "-d", &key, "--on-error", "zero"],
+        more,
+    ]
+    .concat();
+    let answer = luksmith(&export);
+    assert!([0, 1].contains(&answer.status), "{answer:?}");
+    let out = bytes(&out);
+    assert!(out.iter().skip(4096).take(data.len()).eq(&data));
+}
+
+#[test]
+fn every_option_ends_in_the_header() {
+    let scratch = Scratch::new();
+    let path = text(&scratch.path("disk"));
+    let uuid = "12345678-1234-1234-1234-123456789abc";
+    let options = [
+        "--size",
+        "24M",
+        "--label",
+        "data",
+        "--subsystem",
+        "test",
+        "--uuid",
+        uuid,
+        "-S",
+        "5",
+        "--sector-size",
+        "2048",
+        "--cipher",
+        "aes-cbc-essiv:sha256",
+        "--key-size",
+        "256",
+        "--hash",
+        "sha512",
+        "--luks2-metadata-size",
+        "32K",
+        "--luks2-keyslots-size",
+        "2M",
+        "--offset",
+        "8192",
+        "--keyslot-cipher",
+        "aes-xts-plain64",
+        "--keyslot-key-size",
+        "256",
+    ];
+    assert_eq!(format(&path, &options).text(), "");
+    let json = json(&path);
+    let segment = &json["segments"]["0"];
+    assert_eq!(segment["offset"], "4194304");
+    assert_eq!(segment["encryption"], "aes-cbc-essiv:sha256");
+    assert_eq!(segment["sector_size"], 2048);
+    let slot = &json["keyslots"]["5"];
+    assert_eq!(slot["key_size"], 32);
+    assert_eq!(slot["area"]["encryption"], "aes-xts-plain64");
+    assert_eq!(slot["area"]["key_size"], 32);
+    assert_eq!(slot["af"]["hash"], "sha512");
+    assert_eq!(slot["kdf"]["iterations"], 1000);
+    assert_eq!(json["config"]["keyslots_size"], "2097152");
+    let dump = luksmith(&["luksDump", &path]);
+    for line in ["Label:         \tdata", "Subsystem:     \ttest"] {
+        assert!(
+            dump.text().lines().any(|found| found == line),
+            "{}",
+            dump.text()
+        );
+    }
+    assert_eq!(luksmith(&["luksUUID", &path]).text(), format!("{uuid}\n"));
+    assert_eq!(luksmith(&["check", &path]).status, 0);
+    holds_data(&path, &[]);
+}
+
+#[test]
+fn luks1_and_detached_headers_hold_data() {
+    let scratch = Scratch::new();
+    let old = text(&scratch.path("old"));
+    assert_eq!(
+        format(&old, &["--type", "luks1", "--size", "8M"]).text(),
+        ""
+    );
+    assert_eq!(luksmith(&["isLuks", "--type", "luks1", &old]).status, 0);
+    holds_data(&old, &[]);
+    let (data, header) = (text(&scratch.path("data")), text(&scratch.path("header")));
+    let options = ["--size", "4M", "--header", &header];
+    assert_eq!(format(&data, &options).text(), "");
+    assert_eq!(luksmith(&["isLuks", &data]).status, 1);
+    assert_eq!(bytes(&header).len(), 16 << 20);
+    holds_data(&data, &["--header", &header]);
+}
+
+#[test]
+fn authenticated_volumes_start_as_they_were_asked_to() {
+    let scratch = Scratch::new();
+    let key = scratch.file("key", b"pass");
+    for (name, options, clean) in [
+        ("tags", &["--integrity", "hmac-sha256"][..], true),
+        (
+            "wipe",
+            &["--integrity", "hmac-sha256", "--init", "wipe"][..],
+            true,
+        ),
+        (
+            "none",
+            &["--integrity", "hmac-sha256", "--integrity-no-wipe"][..],
+            false,
+        ),
+        (
+            "gcm",
+            &["--integrity", "aead", "--cipher", "aes-gcm-random"][..],
+            true,
+        ),
+    ] {
+        let path = text(&scratch.path(name));
+        assert_eq!(format(&path, &[&SMALL[..], options].concat()).text(), "");
+        let verify = luksmith(&["verify", &path, "-d", &key]);
+        assert_eq!(verify.status, i32::from(!clean), "{name}: {verify:?}");
+        holds_data(&path, &[]);
+    }
+    let stored = text(&scratch.path("stored"));
+    let options = [
+        "--size",
+        "20M",
+        "--integrity",
+        "hmac-sha256",
+        "--integrity-no-journal",
+    ];
+    assert_eq!(
+        format(&stored, &[&options[..], &["--persistent"]].concat()).text(),
+        ""
+    );
+    assert_eq!(
+        json(&stored)["config"]["flags"],
+        serde_json::json!(["no-journal"])
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terabyte_of_holes_costs_what_a_small_file_costs() {
+    use std::os::unix::fs::MetadataExt;
+
+    let scratch = Scratch::new();
+    let path = text(&scratch.path("disk"));
+    assert_eq!(format(&path, &["--size", "1T"]).text(), "");
+    let metadata = std::fs::metadata(&path).expect("a file");
+    assert_eq!(metadata.len(), 1 << 40);
+    assert!(
+        metadata.blocks() * 512 < 20 << 20,
+        "{} blocks",
+        metadata.blocks()
+    );
+    holds_data_at_end(&path);
+}
+
+#[cfg(target_os = "linux")]
+fn holds_data_at_end(path: &str) {
+    let scratch = Scratch::new();
+    let key = scratch.file("key", b"pass");
+    let input = scratch.file("input", &paint(0, 4096));
+    let offset = ((1u64 << 40) - (16 << 20) - 4096).to_string();
+    let import = ["import", path, &input, "--offset", &offset, "-d", &key];
+    assert_eq!(luksmith(&import).text(), "");
+    let export = ["export", path, "--offset", &offset, "-d", &key];
+    assert!(luksmith(&export).stdout == paint(0, 4096));
+}
+
+#[test]
+fn what_is_there_is_overwritten_only_if_that_is_meant() {
+    let scratch = Scratch::new();
+    let path = text(&scratch.path("disk"));
+    assert_eq!(format(&path, &SMALL).text(), "");
+    let before = bytes(&path);
+    format(&path, &[]).fails(1, "give -q or --force to overwrite it");
+    assert!(bytes(&path) == before);
+    assert_eq!(
+        format(&path, &[&SMALL[..], &["--force"]].concat()).text(),
+        ""
+    );
+    assert_eq!(format(&path, &[&SMALL[..], &["-q"]].concat()).text(), "");
+    let ext4 = [&[0; 1080][..], &[0x53, 0xef], &[0; 4 << 20]].concat();
+    let ext4 = scratch.file("ext4", &ext4);
+    format(&ext4, &[]).fails(1, "give -q or --force to overwrite it");
+}
+
+#[test]
+fn a_failure_leaves_no_file_behind_and_a_file_as_it_was() {
+    let scratch = Scratch::new();
+    let path = text(&scratch.path("disk"));
+    let size = ["--size", "20M"];
+    let run = |options: &[&str]| format(&path, &[&size[..], options].concat());
+    run(&["--cipher", "nonsense"]).fails(1, "cipher \"nonsense\" is not supported");
+    run(&["--key-size", "100"]).fails(1, "no whole number of bytes");
+    run(&["--sector-size", "123"]).fails(1, "512, 1024, 2048 and 4096 are possible");
+    run(&["--uuid", "x"]).fails(1, "36 characters");
+    run(&["--label", &"x".repeat(48)]).fails(1, "48");
+    run(&["--integrity", "nonsense"]).fails(1, "integrity type \"nonsense\"");
+    run(&["--cipher", "aes-gcm-random"]).fails(1, "needs an integrity type");
+    run(&["--type", "luks1", "--label", "x"]).fails(1, "LUKS1 does not have this");
+    run(&["--luks2-metadata-size", "17K"]).fails(1, "16K, 32K and so on");
+    run(&["--luks2-keyslots-size", "4K"]).fails(1, "no room for a keyslot area");
+    run(&["--pbkdf-memory", "64"]).fails(1, "for Argon2, not for PBKDF2");
+    format(&path, &["--size", "1M"]).fails(1, "the device has 1048576");
+    format(&path, &[]).fails(4, "No such file");
+    luksmith(&["luksFormat", &path, "--size", "20M"]).fails(1, "gives no passphrase");
+    let empty = scratch.file("empty", b"");
+    luksmith(&["luksFormat", &path, &empty, "--size", "20M"]).fails(1, "passphrase is empty");
+    assert!(!std::path::Path::new(&path).exists());
+    let large = scratch.file("large", &paint(0, 1 << 20));
+    format(&large, &["--size", "512K"]).fails(1, "would make it smaller");
+    assert!(bytes(&large) == paint(0, 1 << 20));
+}
+
+#[test]
+fn a_volume_key_may_be_given() {
+    let scratch = Scratch::new();
+    let path = text(&scratch.path("disk"));
+    let key = scratch.file("key", &paint(3, 64));
+    let given = ["--volume-key-file", &key];
+    assert_eq!(format(&path, &[&SMALL[..], &given].concat()).text(), "");
+    let test = ["open", "--test-passphrase", &path];
+    assert_eq!(
+        luksmith(&[&test[..], &["--volume-key-file", &key]].concat()).status,
+        0
+    );
+    assert_eq!(luksmith_with(&test, b"pass").status, 0);
+    let short = scratch.file("short", &[1; 10]);
+    let other = text(&scratch.path("other"));
+    format(&other, &["--size", "20M", "--volume-key-file", &short]).fails(1, "10");
+}
+
+#[test]
+fn quickstart_does_what_it_says() {
+    let scratch = Scratch::new();
+    let folder = text(&scratch.path(""));
+    let answer = luksmith(&["quickstart", "--keep", &folder]);
+    let told = answer.text();
+    for part in [
+        "for data, made in",
+        "tag does not match",
+        "only the changed sector",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    let entry = std::fs::read_dir(&folder).expect("a folder").next();
+    let disk = text(&entry.expect("a file").expect("an entry").path());
+    let verify = luksmith_with(&["verify", &disk], b"correct horse battery staple");
+    verify.fails(1, "8 bad sectors");
+}
