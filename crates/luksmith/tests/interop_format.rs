@@ -1,0 +1,173 @@
+//! Volumes that we format: a real kernel opens them, reads what we wrote, and we read what it wrote.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use luksmith::block::{
+    BlockDevice, ByteLen, ByteOffset, Control, FileOptions, MemDevice, SectorSize,
+};
+use luksmith::{
+    DmKey, FormatOptions, Init, KdfChoice, NewKeys, OpenOptions, Passphrase, Threads, Unlock,
+    Volume, format, open,
+};
+use luksmith_testkit::{interop, sha256_hex};
+
+const PASSPHRASE: &[u8] = b"correct horse";
+/// Bytes of each pattern.
+const PART: usize = 65536;
+
+struct Case {
+    name: &'static str,
+    options: FormatOptions,
+}
+
+fn cases() -> Vec<Case> {
+    let luks2 = || {
+        FormatOptions::luks2()
+            .kdf(KdfChoice::HighEntropy)
+            .keyslots_len(ByteLen::new(512 << 10))
+    };
+    let tagged = |kind: &str, cipher: &str| luks2().integrity(kind).cipher(cipher);
+    let hmac = |cipher: &str| tagged("hmac(sha256)", cipher);
+    let image = FormatOptions::workload_image().kdf(KdfChoice::HighEntropy);
+    let xts = "aes-xts-plain64";
+    [
+        ("plain", luks2()),
+        ("plain512", luks2().sector_size(SectorSize::S512)),
+        ("adiantum", luks2().cipher("xchacha12,aes-adiantum-plain64")),
+        ("workload", image),
+        ("tags", hmac(xts).init(Init::Tags)),
+        ("wiped512", hmac(xts).sector_size(SectorSize::S512)),
+        ("direct", hmac(xts).without_journal()),
+        ("legacy", tagged("hmac(sha512)", xts).legacy_padding()),
+        ("cbcsha1", tagged("hmac(sha1)", "aes-cbc-plain64")),
+        ("gcm", tagged("aead", "aes-gcm-random")),
+        ("chacha", tagged("poly1305", "chacha20-random")),
+        ("aegis", tagged("aead", "aegis128-random")),
+        ("ccm", tagged("aead", "aes-ccm-random")),
+        ("ctr", hmac("aes-ctr-random")),
+        ("xtsrandom", hmac("aes-xts-random")),
+        ("untagged", tagged("none", "aes-xts-random")),
+        ("memory", FormatOptions::ephemeral()),
+    ]
+    .map(|(name, options)| Case { name, options })
+    .into()
+}
+
+fn pattern(seed: usize) -> Vec<u8> {
+    (0..251).cycle().skip(seed).take(PART).collect()
+}
+
+/// A volume made by us, as the script finds it.
+struct Made {
+    name: &'static str,
+    path: PathBuf,
+    header: Option<Vec<u8>>,
+}
+
+fn make(folder: &Path, case: Case, disk: usize, script: &mut String) -> Made {
+    let name = case.name;
+    let path = folder.join(name);
+    let file = FileOptions::writer().create(&path, ByteLen::new(8 << 20));
+    let passphrase = Passphrase::new(PASSPHRASE).expect("a passphrase");
+    let keys = NewKeys::passphrase(&passphrase);
+    let volume = format(file.expect("a file"), keys, &case.options)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    volume
+        .write_at(ByteOffset::ZERO, &pattern(1))
+        .expect("a write");
+    let disk = format!("/disk/{disk}");
+    let header = volume.header_image();
+    let close = if header.is_some() {
+        let key = volume.volume_key().expect("the key is kept");
+        let mut close = String::new();
+        for table in volume.dm_tables(name, &disk, DmKey::Hex(key)) {
+            let (table_name, line) = (table.name(), table.line());
+            line_of(
+                script,
+                &format!("dmsetup create {table_name} --table '{line}'"),
+            );
+            close.insert_str(0, &format!("dmsetup remove {table_name}; "));
+        }
+        close
+    } else {
+        let open = format!("cryptsetup open -q --key-file /tmp/key {disk} {name}");
+        line_of(script, &open);
+        format!("cryptsetup close {name}")
+    };
+    let mapped = format!("/dev/mapper/{name}");
+    let sum = "sha256sum | cut -d' ' -f1 | sed";
+    line_of(
+        script,
+        &format!("dd if={mapped} bs={PART} count=1 | {sum} 's/^/@{name} data /'"),
+    );
+    line_of(
+        script,
+        &format!("blockdev --getsize64 {mapped} | sed 's/^/@{name} size /'"),
+    );
+    line_of(
+        script,
+        &format!("dd if=/tmp/pattern of={mapped} bs={PART} seek=3 conv=fsync"),
+    );
+    line_of(script, &close);
+    volume.close().expect("a clean close");
+    Made { name, path, header }
+}
+
+fn line_of(script: &mut String, line: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(script, "{line}");
+}
+
+fn reopen(made: &Made) -> Volume {
+    let file = FileOptions::writer().open(&made.path).expect("the file");
+    let mut options = OpenOptions::new();
+    if let Some(header) = &made.header {
+        options = options.detached_header(MemDevice::from_bytes(header, SectorSize::S512));
+    }
+    let passphrase = Passphrase::new(PASSPHRASE).expect("a passphrase");
+    open(file, Unlock::Passphrase(&passphrase), &options)
+        .unwrap_or_else(|error| panic!("{}: {error}", made.name))
+}
+
+#[test]
+fn the_kernel_and_we_read_what_the_other_wrote() {
+    let Some(oracle) = interop::oracle() else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut script = String::from("printf 'correct horse' > /tmp/key\n");
+    line_of(
+        &mut script,
+        "dd if=/disk/0 of=/tmp/pattern bs=65536 count=1",
+    );
+    let second = folder.path().join("pattern");
+    std::fs::write(&second, pattern(7)).expect("the pattern");
+    let made: Vec<Made> = cases()
+        .into_iter()
+        .zip(1..)
+        .map(|(case, disk)| make(folder.path(), case, disk, &mut script))
+        .collect();
+    let mut disks = vec![second.as_path()];
+    disks.extend(made.iter().map(|made| made.path.as_path()));
+    let report = oracle.boot(&script, &disks).expect("the boot");
+    let first = sha256_hex(&pattern(1));
+    for made in &made {
+        let name = made.name;
+        let data = format!("@{name} data {first}");
+        assert!(report.text.contains(&data), "{data} not in {}", report.text);
+        let volume = reopen(made);
+        let size = format!("@{name} size {}\n", volume.size());
+        assert!(report.text.contains(&size), "{size} not in {}", report.text);
+        let mut back = vec![0; PART];
+        volume
+            .read_at(ByteOffset::new(3 * PART as u64), &mut back)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(back == pattern(7), "{name}: what the kernel wrote");
+        if volume.is_authenticated() {
+            let report = volume.verify(Threads::ONE, &Control::new());
+            assert!(report.expect("a verification").is_clean(), "{name}");
+        }
+    }
+    println!("{} volumes, Linux {}", made.len(), report.kernel);
+}
