@@ -43,7 +43,12 @@ pub struct Draft2 {
 const RAW: &str = "@@raw@@";
 
 impl Draft2 {
-    pub(super) fn new(image: &[u8]) -> Self {
+    /// Starts from an image that a base gives.
+    ///
+    /// # Panics
+    /// If it is not a LUKS2 image with two good copies.
+    #[must_use]
+    pub fn new(image: &[u8]) -> Self {
         let size = u64::from_be_bytes(image[8..16].try_into().expect("eight bytes"));
         let size = usize::try_from(size).expect("a base has small headers");
         let copy = |at: usize| {
@@ -234,7 +239,9 @@ impl Draft2 {
         bytes
     }
 
-    pub(super) fn into_image(self) -> Vec<u8> {
+    /// Gives the changed image, its checksums made right.
+    #[must_use]
+    pub fn into_image(self) -> Vec<u8> {
         let mut image = self.image.clone();
         for (which, copy) in [
             (Which::Primary, &self.copies[0]),
