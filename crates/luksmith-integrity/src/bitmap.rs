@@ -120,8 +120,8 @@ impl Marked {
             .any(|bit| is_set(&self.bytes, bit))
     }
 
-    /// Gives the marked regions as ranges of sectors, ascending, adjacent ones together; `end` is the
-    /// end of the device.
+    /// Gives the marked regions as ranges of sectors, ascending, adjacent ones together; `end` is
+    /// the end of the device.
     pub(crate) fn regions(&self, end: u64) -> Vec<Range<u64>> {
         let mut regions: Vec<Range<u64>> = Vec::new();
         for bit in (0..self.shape.bits).filter(|bit| is_set(&self.bytes, *bit)) {

@@ -4,11 +4,11 @@
 //!
 //! 1. `activation`: one thread applies the journal before the first write.
 //! 2. `ranges`: readers share the sectors that they read; whoever writes in place holds its sectors
-//!    alone, for data and tags together. A write in journal mode takes no range: it becomes visible at
-//!    once, in the ring's index.
+//!    alone, for data and tags together. A write in journal mode takes no range: it becomes visible
+//!    at once, in the ring's index.
 //! 3. The bitmap, while a bit is made durable.
-//! 4. The ring's state, a shard of the tag cache, the overlay's last section, the written superblock:
-//!    short, one at a time.
+//! 4. The ring's state, a shard of the tag cache, the overlay's last section, the written
+//!    superblock: short, one at a time.
 
 mod activate;
 mod options;
@@ -110,11 +110,11 @@ impl<D: BlockDevice> Devices<D> {
 
 /// A dm-integrity device whose tags someone above makes and verifies.
 ///
-/// Opening writes nothing: what waits in the journal is shown as if it were in place. Before the first
-/// write the journal is applied, made durable and, where the kernel would do so, erased.
+/// Opening writes nothing: what waits in the journal is shown as if it were in place. Before the
+/// first write the journal is applied, made durable and, where the kernel would do so, erased.
 ///
-/// Dropping the device tries to commit; only [`close`](Self::close) reports whether that worked, and
-/// leaves the journal empty.
+/// Dropping the device tries to commit; only [`close`](Self::close) reports whether that worked,
+/// and leaves the journal empty.
 #[derive(Debug)]
 pub struct IntegrityDevice<D: BlockDevice> {
     pub(crate) devices: Devices<D>,
@@ -163,8 +163,8 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// Those of [`Superblock::parse`], [`Superblock::verify_mac`] and [`Layout::of`];
     /// [`Error::TagSize`], [`Error::BlockSize`], [`Error::FlagsRefused`], [`Error::DeviceSectors`];
     /// [`Error::DestroysItself`] unless read-only; for the journal [`Error::CommitId`],
-    /// [`Error::CommitIds`], [`Error::SectionMac`], [`Error::JournalSector`], [`Error::JournalTag`],
-    /// [`Error::OverlayLimit`]; [`Error::Device`].
+    /// [`Error::CommitIds`], [`Error::SectionMac`], [`Error::JournalSector`],
+    /// [`Error::JournalTag`], [`Error::OverlayLimit`]; [`Error::Device`].
     pub fn open(devices: Devices<D>, options: OpenOptions) -> Result<Self, Error> {
         let superblock = devices.read_superblock(options.start)?;
         Self::open_as(devices, superblock, options)
@@ -267,13 +267,14 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// Applies and erases the journal now, as the first write would.
     ///
     /// # Errors
-    /// [`DeviceError::ReadOnly`], [`DeviceError::FailStop`]; [`DeviceError::TagMismatch`] for an entry
-    /// that does not verify; what the devices give.
+    /// [`DeviceError::ReadOnly`], [`DeviceError::FailStop`]; [`DeviceError::TagMismatch`] for an
+    /// entry that does not verify; what the devices give.
     pub fn apply_journal(&self) -> Result<(), DeviceError> {
         self.active().map(drop)
     }
 
-    /// Commits, writes everything in place, empties the journal if this session used it, and flushes.
+    /// Commits, writes everything in place, empties the journal if this session used it, and
+    /// flushes.
     ///
     /// # Errors
     /// As [`TaggedDevice::flush`]; the journal then still has what is not in place.
@@ -396,7 +397,8 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         match error {
             Error::Device { source } => source,
             Error::JournalTag { sector, .. } => mismatch(sector),
-            // The journal is not what it was when the device was opened: somebody else writes to it.
+            // The journal is not what it was when the device was opened: somebody else writes to
+            // it.
             _ => mismatch(SectorNumber::new(sector)),
         }
     }
@@ -427,8 +429,8 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         self.read_in_place(at, data, tuples)
     }
 
-    /// Prepares for a change in place: the region is marked, in bitmap mode, and something waits for
-    /// a flush.
+    /// Prepares for a change in place: the region is marked, in bitmap mode, and something waits
+    /// for a flush.
     fn before_change(
         &self,
         active: &Active,

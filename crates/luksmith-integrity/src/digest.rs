@@ -13,7 +13,8 @@ const MAX_KEY_BYTES: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DigestName {
-    /// CRC-32 over the reflected polynomial, start 0 and no final inversion, as dm-integrity has it.
+    /// CRC-32 over the reflected polynomial, start 0 and no final inversion, as dm-integrity has
+    /// it.
     Crc32,
     /// CRC-32C with the usual start and final inversion.
     Crc32c,

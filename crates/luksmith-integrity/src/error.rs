@@ -238,9 +238,9 @@ pub enum Error {
     },
     /// An entry's tag does not belong to its data.
     #[error(
-        "journal section {section}, entry {entry}: the tag does not match the data meant for sector \
-         {sector}; the journal was changed outside, so nothing of it was applied. Open read-only to \
-         read what verifies"
+        "journal section {section}, entry {entry}: the tag does not match the data meant for \
+         sector {sector}; the journal was changed outside, so nothing of it was applied. Open \
+         read-only to read what verifies"
     )]
     JournalTag {
         /// The section.

@@ -30,12 +30,13 @@ pub fn random_salt() -> Result<[u8; 16], Error> {
 /// 2. Every section of the journal, initialised.
 /// 3. The superblock.
 ///
-/// Each step is durable before the next. Tags and data keep whatever was there: no block matches its
-/// tag until it is written or initialised.
+/// Each step is durable before the next. Tags and data keep whatever was there: no block matches
+/// its tag until it is written or initialised.
 ///
 /// # Errors
-/// Those of [`FormatRequest::plan`]; [`Error::JournalMacMissing`] or [`Error::JournalMacUnexpected`]
-/// if `request` and `mac` disagree; [`Error::DeviceSectors`]; [`Error::Device`].
+/// Those of [`FormatRequest::plan`]; [`Error::JournalMacMissing`] or
+/// [`Error::JournalMacUnexpected`] if `request` and `mac` disagree; [`Error::DeviceSectors`];
+/// [`Error::Device`].
 pub fn format<D: BlockDevice>(
     devices: &Devices<D>,
     request: &FormatRequest,

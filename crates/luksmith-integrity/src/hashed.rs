@@ -104,7 +104,8 @@ impl<D: BlockDevice> HashedDevice<D> {
         self.device.commit_if_older_than(age)
     }
 
-    /// Commits, writes everything in place, empties the journal if this session used it, and flushes.
+    /// Commits, writes everything in place, empties the journal if this session used it, and
+    /// flushes.
     ///
     /// # Errors
     /// As [`IntegrityDevice::close`].
@@ -114,8 +115,8 @@ impl<D: BlockDevice> HashedDevice<D> {
 
     /// Takes all the room that the devices below have, and closes; see [`IntegrityDevice::grow`].
     ///
-    /// With `wipe` the new blocks are filled with zeros; without, they get the tags of zeros, so that
-    /// those read without error that are holes in the file.
+    /// With `wipe` the new blocks are filled with zeros; without, they get the tags of zeros, so
+    /// that those read without error that are holes in the file.
     ///
     /// # Errors
     /// As [`IntegrityDevice::grow`].

@@ -20,7 +20,8 @@ pub(crate) const TAG_PAGE_BYTES: u64 = 4096;
 /// Bytes to which the old padding rounds a run of tags: 2^8 sectors, an old mistake kept alive.
 const OLD_PADDING_BYTES: u64 = 131_072;
 
-/// Most sectors of a device that are used: every byte position on it fits 64 bits with room to spare.
+/// Most sectors of a device that are used: every byte position on it fits 64 bits with room to
+/// spare.
 const MAX_DEVICE_SECTORS: u64 = 1 << 54;
 
 /// Metadata sectors at the start of each journal section.
@@ -125,8 +126,8 @@ impl Layout {
     /// # Errors
     /// [`Error::Interleave`] if the interleave field does not suit the devices given;
     /// [`Error::TooSmall`] if the journal or the stored number of sectors does not fit;
-    /// [`Error::Misaligned`] for a `start` between blocks; [`Error::JournalSize`] for a journal past
-    /// 2^32 sectors.
+    /// [`Error::Misaligned`] for a `start` between blocks; [`Error::JournalSize`] for a journal
+    /// past 2^32 sectors.
     pub fn of(
         superblock: &Superblock,
         sizes: DeviceSizes,

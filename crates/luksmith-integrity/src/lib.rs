@@ -1,7 +1,8 @@
 //! What dm-integrity does: superblock, layout, tags, journal, bitmap.
 //!
-//! A dm-integrity device keeps a tag beside each block of data. This crate reads, writes and formats
-//! such devices in the kernel's format, byte for byte, on any [`luksmith_block::BlockDevice`].
+//! A dm-integrity device keeps a tag beside each block of data. This crate reads, writes and
+//! formats such devices in the kernel's format, byte for byte, on any
+//! [`luksmith_block::BlockDevice`].
 //!
 //! ```
 //! use luksmith_block::{SectorCount, SectorNumber, SectorSize};

@@ -38,8 +38,8 @@ pub enum Recalculation {
 /// `bless_keyed` allows it for a keyed hash: whatever is on the device then becomes authentic.
 ///
 /// # Errors
-/// [`Error::RecalculationKeyed`]; those of [`HashedDevice::open`]; [`DeviceError::Cancelled`]; what the
-/// devices give.
+/// [`Error::RecalculationKeyed`]; those of [`HashedDevice::open`]; [`DeviceError::Cancelled`]; what
+/// the devices give.
 pub fn recalculate<D: BlockDevice>(
     devices: Devices<D>,
     options: OpenOptions,
@@ -97,7 +97,8 @@ impl<D: BlockDevice> Work<'_, D> {
     }
 
     /// 1. Marked regions are tagged and made durable. The bitmap still marks them.
-    /// 2. The journal, where the bitmap was, is initialised; then the superblock says so, and that a
+    /// 2. The journal, where the bitmap was, is initialised; then the superblock says so, and that
+    ///    a
     ///    recalculation from `from` on is due, if it is.
     /// 3. The rest is tagged upwards, the position saved now and then after its tags are durable.
     fn run(&mut self, marked: &[Range<u64>], from: u64, size: u64) -> Result<(), Error> {
@@ -138,7 +139,8 @@ impl<D: BlockDevice> Work<'_, D> {
         })
     }
 
-    /// Writes the tags of a range of sectors and calls `each` behind every step, also when cancelled.
+    /// Writes the tags of a range of sectors and calls `each` behind every step, also when
+    /// cancelled.
     fn tag(
         &mut self,
         sectors: Range<u64>,

@@ -1,4 +1,5 @@
-//! Growing and shrinking a device that is not mapped, so that a crash leaves the old or the new size.
+//! Growing and shrinking a device that is not mapped, so that a crash leaves the old or the new
+//! size.
 
 use luksmith_block::{
     BlockDevice, Control, Error as DeviceError, SectorCount, SectorNumber, TaggedDevice as _,
@@ -55,7 +56,8 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// Gives the size; it is the old one if there is no room for another block.
     ///
     /// # Errors
-    /// [`DeviceError::Cancelled`], with the old size; [`DeviceError::ReadOnly`]; what the devices give.
+    /// [`DeviceError::Cancelled`], with the old size; [`DeviceError::ReadOnly`]; what the devices
+    /// give.
     pub fn grow(self, new: NewBlocks<'_>, control: &Control) -> Result<SectorCount, Error> {
         let old = self.superblock.provided_data_sectors().get();
         let room = self.room().get();
@@ -77,8 +79,8 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// What lies behind the new end is given up. Gives the new size.
     ///
     /// # Errors
-    /// [`Error::TooSmall`] if nothing is left; [`Error::Growing`] if `sizes` have more room than is in
-    /// use; what the devices give.
+    /// [`Error::TooSmall`] if nothing is left; [`Error::Growing`] if `sizes` have more room than is
+    /// in use; what the devices give.
     pub fn shrink(self, sizes: DeviceSizes) -> Result<SectorCount, Error> {
         let old = self.superblock.provided_data_sectors();
         let smaller = self.layout.resized(sizes)?.provided_data_sectors();

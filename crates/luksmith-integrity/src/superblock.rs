@@ -1,7 +1,7 @@
 //! The superblock: 4096 bytes that fix the geometry of a dm-integrity device.
 //!
-//! The field table below is the only place that knows offsets; parser, writer, dump and the table in
-//! docs/formats/integrity.md come from it.
+//! The field table below is the only place that knows offsets; parser, writer, dump and the table
+//! in docs/formats/integrity.md come from it.
 
 use luksmith_block::{SectorCount, SectorNumber, SectorSize};
 use subtle::ConstantTimeEq as _;

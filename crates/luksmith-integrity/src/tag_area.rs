@@ -1,7 +1,7 @@
 //! The tags on disk, through a cache of 4096-byte pages of fixed size.
 //!
-//! Tags are packed, so neighbours share sectors: all changes go through the cache, which writes whole
-//! pages. A page is loaded, and an evicted one written, under the lock of its shard only.
+//! Tags are packed, so neighbours share sectors: all changes go through the cache, which writes
+//! whole pages. A page is loaded, and an evicted one written, under the lock of its shard only.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -93,8 +93,8 @@ impl TagArea {
         Ok(())
     }
 
-    /// Changes the bytes of tags at `at`, in the cache; they reach the disk by [`flush`](Self::flush)
-    /// or when their page is evicted.
+    /// Changes the bytes of tags at `at`, in the cache; they reach the disk by
+    /// [`flush`](Self::flush) or when their page is evicted.
     ///
     /// # Errors
     /// What the device gives.

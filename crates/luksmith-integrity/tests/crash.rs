@@ -1,12 +1,12 @@
 //! Power loss at any point: random work on a device that loses what was not flushed.
 //!
 //! Every request of a run is a crash point. After the crash, and after another one during recovery,
-//! what `flush` acknowledged is there; in journal mode every block is old or new and matches its tag;
-//! in direct mode only blocks written since the last flush may mismatch; in bitmap mode such blocks may
-//! hold anything, once marked regions were recalculated.
+//! what `flush` acknowledged is there; in journal mode every block is old or new and matches its
+//! tag; in direct mode only blocks written since the last flush may mismatch; in bitmap mode such
+//! blocks may hold anything, once marked regions were recalculated.
 //!
-//! `LUKSMITH_CRASHES` sets how many crash images are looked at (20,000 unless set), `LUKSMITH_SEED` the
-//! first seed. Seeds that failed are printed.
+//! `LUKSMITH_CRASHES` sets how many crash images are looked at (20,000 unless set), `LUKSMITH_SEED`
+//! the first seed. Seeds that failed are printed.
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 

@@ -1,5 +1,5 @@
-//! Devices below that fail: the error comes out, nothing panics, what was durable stays readable, and
-//! reopening works.
+//! Devices below that fail: the error comes out, nothing panics, what was durable stays readable,
+//! and reopening works.
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 

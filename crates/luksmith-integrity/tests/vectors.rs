@@ -1,4 +1,5 @@
-//! Superblocks that integritysetup, cryptsetup 2.8.8 and Linux 7.2 wrote, against parser and writer.
+//! Superblocks that integritysetup, cryptsetup 2.8.8 and Linux 7.2 wrote, against parser and
+//! writer.
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 

@@ -48,8 +48,8 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// 2. Tags and data are made durable; from here on the overlay is not needed.
     /// 3. The journal stays if it can go on as it is; else it is erased in three durable steps.
     ///
-    /// A crash before 2 leaves the journal as it was; one during 3 leaves a journal that is recognised
-    /// as half erased, or whose list is empty.
+    /// A crash before 2 leaves the journal as it was; one during 3 leaves a journal that is
+    /// recognised as half erased, or whose list is empty.
     fn replay(&self) -> Result<Active, DeviceError> {
         let journal_mode = self.options.mode == Mode::Journal;
         let Some(plan) = &self.plan else {

@@ -172,8 +172,8 @@ impl OpenOptions {
         self
     }
 
-    /// Gives what checks journal entries before they are applied. Without it the journal is trusted,
-    /// as the kernel trusts it under dm-crypt.
+    /// Gives what checks journal entries before they are applied. Without it the journal is
+    /// trusted, as the kernel trusts it under dm-crypt.
     #[must_use]
     pub fn check_journal(mut self, check: Arc<dyn CheckTuple>) -> Self {
         self.check = Some(check);

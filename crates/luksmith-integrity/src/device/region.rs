@@ -13,8 +13,8 @@ use crate::{
 impl<D: BlockDevice> IntegrityDevice<D> {
     /// Marks the device as in use in bitmap mode, if it is; the journal is empty.
     ///
-    /// 1. The superblock says that there is a bitmap. Until step 2 it is the empty journal, read as a
-    ///    bitmap: it marks regions that need no mark.
+    /// 1. The superblock says that there is a bitmap. Until step 2 it is the empty journal, read as
+    ///    a bitmap: it marks regions that need no mark.
     /// 2. The bitmap, in which only what a recalculation has not reached is marked.
     pub(super) fn enter_bitmap_mode(&self) -> Result<Option<Bitmap>, DeviceError> {
         if !self.options.is_bitmap_mode() {

@@ -36,8 +36,8 @@ enum Kind {
 }
 
 impl JournalCipher {
-    /// Takes a cipher by its name, `ctr(aes)`, `cbc(aes)` or `chacha20` (also `ctr-aes`, `cbc-aes`),
-    /// and its key: 16, 24 or 32 bytes for AES, 32 for ChaCha20.
+    /// Takes a cipher by its name, `ctr(aes)`, `cbc(aes)` or `chacha20` (also `ctr-aes`,
+    /// `cbc-aes`), and its key: 16, 24 or 32 bytes for AES, 32 for ChaCha20.
     ///
     /// # Errors
     /// [`Error::JournalCipherName`], [`Error::JournalCipherKey`].

@@ -2,15 +2,20 @@
 //!
 //! What must hold, and where it is made sure:
 //!
-//! 1. A block is found in the index from the moment its write is acknowledged until its data and tag
-//!    are durable in place, so a reader that looks here first never sees less than was acknowledged.
+//! 1. A block is found in the index from the moment its write is acknowledged until its data and
+//!    tag
+//!    are durable in place, so a reader that looks here first never sees less than was
+//!    acknowledged.
 //! 2. Sections are written whole, in ring order, each lap with its number; one commit at a time.
-//! 3. A section is free again only after every committed entry in it that is not superseded by a newer
-//!    *committed* entry is in place and flushed. An uncommitted newer entry does not count: it may be
+//! 3. A section is free again only after every committed entry in it that is not superseded by a
+//!    newer
+//!    *committed* entry is in place and flushed. An uncommitted newer entry does not count: it may
+//!    be
 //!    lost, and the section with the older one would be gone.
 //! 4. Nothing is held while the store works, so readers and writers go on.
 //!
-//! The store does the input and output; this file only decides, so that a model checker can drive it.
+//! The store does the input and output; this file only decides, so that a model checker can drive
+//! it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -293,8 +298,8 @@ impl Ring {
         }
     }
 
-    /// Drains the ring and, if the journal on disk has entries, lets `empty` initialise it, while nobody
-    /// takes an entry; the section given is where the next commit would have gone.
+    /// Drains the ring and, if the journal on disk has entries, lets `empty` initialise it, while
+    /// nobody takes an entry; the section given is where the next commit would have gone.
     ///
     /// # Errors
     /// [`Error::FailStop`], what the store gives, and what `empty` gives.

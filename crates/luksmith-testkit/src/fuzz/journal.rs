@@ -27,9 +27,9 @@ type Disk = Arc<MemDevice>;
 /// journal and direct mode; applying it twice changes nothing; reading writes nothing.
 ///
 /// The first byte gives the number of sections, the second whether entries are checked. For each
-/// section follow one byte for a number that all its sectors carry (bit 7 set), or none and 16 bytes
-/// for one each, where 4 and above stand for a foreign id; then a count of entries, and two bytes
-/// for each: the block it names, and what is odd about it.
+/// section follow one byte for a number that all its sectors carry (bit 7 set), or none and 16
+/// bytes for one each, where 4 and above stand for a foreign id; then a count of entries, and two
+/// bytes for each: the block it names, and what is odd about it.
 ///
 /// # Panics
 /// If one of these promises is broken.
@@ -66,7 +66,8 @@ pub fn journal_replay(data: &[u8]) -> bool {
     for mode in [Mode::Journal, Mode::Direct] {
         let disk = Arc::new(MemDevice::from_bytes(&image, SectorSize::S512));
         let Ok(device) = open(&disk, options(mode)) else {
-            // Only an entry that does not verify lets the writable device fail where the other opens.
+            // Only an entry that does not verify lets the writable device fail where the other
+            // opens.
             assert!(checked, "refused without a check");
             assert!(disk.to_vec() == image, "a refused device was written");
             continue;
