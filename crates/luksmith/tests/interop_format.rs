@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use luksmith::block::{
     BlockDevice, ByteLen, ByteOffset, Control, FileOptions, MemDevice, SectorSize,
 };
+use luksmith::hash::HashName;
+use luksmith::header::luks2::HeaderSize;
+use luksmith::keyslot::{Argon2Cost, Argon2Variant, Kdf};
 use luksmith::{
-    DmKey, FormatOptions, Init, KdfChoice, NewKeys, OpenOptions, Passphrase, Threads, Unlock,
-    Volume, format, open,
+    DmKey, ErrorKind, FormatOptions, Init, KdfChoice, NewKeys, OpenOptions, Passphrase, Threads,
+    Unlock, Volume, format, open, test_key,
 };
-use luksmith_testkit::{interop, sha256_hex};
+use luksmith_testkit::{Prng, interop, sha256_hex};
 
 const PASSPHRASE: &[u8] = b"correct horse";
 /// Bytes of each pattern.
@@ -170,4 +173,144 @@ fn the_kernel_and_we_read_what_the_other_wrote() {
         }
     }
     println!("{} volumes, Linux {}", made.len(), report.kernel);
+}
+
+/// One volume with options drawn at random, and what they were.
+fn drawn(prng: &mut Prng) -> FormatOptions {
+    let luks1 = prng.chance(1, 4);
+    let hash = pick(
+        prng,
+        &[
+            HashName::Sha1,
+            HashName::Sha256,
+            HashName::Sha512,
+            HashName::Sha384,
+        ],
+    );
+    let mut options = if luks1 {
+        FormatOptions::luks1()
+    } else {
+        FormatOptions::luks2()
+    };
+    let (cipher, keys): (_, &[usize]) = pick(
+        prng,
+        &[
+            ("aes-xts-plain64", &[32, 64]),
+            ("aes-xts-plain", &[32, 64]),
+            ("aes-cbc-essiv:sha256", &[16, 24, 32]),
+            ("aes-cbc-plain64", &[16, 32]),
+        ],
+    );
+    options = options
+        .cipher(cipher)
+        .cipher_key_bytes(pick(prng, keys))
+        .hash(hash)
+        .kdf(KdfChoice::HighEntropy);
+    if luks1 {
+        return options.keyslot(u32::try_from(prng.below(8)).expect("below 8"));
+    }
+    let sizes: Vec<HeaderSize> = HeaderSize::all().take(5).collect();
+    options = options
+        .keyslot(u32::try_from(prng.below(32)).expect("below 32"))
+        .sector_size(pick(prng, &SectorSize::ALL))
+        .header_size(pick(prng, &sizes))
+        .label(pick(
+            prng,
+            &["", "vault", "a label with spaces", "\u{c4}\u{d6}"],
+        ))
+        .subsystem(pick(prng, &["", "tests"]));
+    if prng.chance(1, 2) {
+        let cost = Argon2Cost {
+            passes: 4,
+            memory_kib: pick(prng, &[32, 64, 1024]),
+            lanes: pick(prng, &[1, 2, 4]),
+        };
+        let variant = pick(prng, &[Argon2Variant::I, Argon2Variant::Id]);
+        options = options.kdf(KdfChoice::Stated(Kdf::Argon2 { variant, cost }));
+    }
+    if prng.chance(1, 2) {
+        options = options.keyslots_len(ByteLen::new((1 << 20) + prng.below(256) * 4096));
+    }
+    if prng.chance(1, 3) {
+        options = options.data_offset(ByteLen::new((4 << 20) + prng.below(256) * 4096));
+    }
+    if prng.chance(1, 3) {
+        options = options
+            .integrity(pick(prng, &["hmac(sha256)", "hmac(sha512)", "hmac(sha1)"]))
+            .init(Init::None);
+    }
+    if prng.chance(1, 4) {
+        options = options.keyslot_cipher("aes-cbc-essiv:sha256", 32);
+    }
+    options
+}
+
+fn pick<T: Copy>(prng: &mut Prng, from: &[T]) -> T {
+    *from
+        .get(prng.index(from.len()))
+        .expect("an index below the length")
+}
+
+/// How many sets are drawn; more for a longer run.
+fn sets() -> u32 {
+    let asked = std::env::var("LUKSMITH_FORMAT_SETS").ok();
+    asked.and_then(|count| count.parse().ok()).unwrap_or(24)
+}
+
+#[test]
+fn cryptsetup_opens_and_extends_what_we_format_from_random_options() {
+    let Some(oracle) = interop::oracle() else {
+        return;
+    };
+    let mut prng = Prng::from_env(2024);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, second) = (folder.path().join("key"), folder.path().join("second"));
+    std::fs::write(&key, PASSPHRASE).expect("a key file");
+    std::fs::write(&second, b"another").expect("a key file");
+    let run = |arguments: &[&str], paths: &[&Path]| {
+        let mut command = oracle.program("cryptsetup").expect("cryptsetup");
+        command.args(["-q", "--disable-locks"]).args(arguments);
+        let output = command.args(paths).output().expect("cryptsetup runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), said)
+    };
+    let mut made = 0;
+    for set in 0..sets() {
+        let options = drawn(&mut prng);
+        let path = folder.path().join("volume");
+        let len = ByteLen::new(24 << 20);
+        let file = FileOptions::writer().create(&path, len).expect("a file");
+        let passphrase = Passphrase::new(PASSPHRASE).expect("a passphrase");
+        match format(file, NewKeys::passphrase(&passphrase), &options) {
+            Ok(volume) => volume.close().expect("a clean close"),
+            Err(error) => {
+                // An area for the keyslot that does not fit is the one thing that can go wrong.
+                assert_eq!(error.kind(), ErrorKind::Caller, "{options:?}: {error}");
+                std::fs::remove_file(&path).expect("removed");
+                continue;
+            }
+        }
+        let test = |key: &Path| {
+            let key = key.to_str().expect("text");
+            run(&["open", "--test-passphrase", "--key-file", key], &[&path])
+        };
+        let (opened, said) = test(&key);
+        assert!(opened, "set {set}, {options:?}: {said}");
+        let key_text = key.to_str().expect("text");
+        let cheap = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+        let mut arguments = vec!["luksAddKey", "--key-file", key_text];
+        arguments.extend(cheap);
+        let (added, said) = run(&arguments, &[&path, &second]);
+        assert!(added, "set {set}, {options:?}: {said}");
+        let (opened, said) = test(&second);
+        assert!(opened, "set {set}, {options:?}: {said}");
+        let other = Passphrase::new(b"another").expect("a passphrase");
+        let file = FileOptions::reader().open(&path).expect("the file");
+        let tested = test_key(file, Unlock::Passphrase(&other), &OpenOptions::new());
+        tested.unwrap_or_else(|error| panic!("set {set}, {options:?}: {error}"));
+        std::fs::remove_file(&path).expect("removed");
+        made += 1;
+    }
+    println!("{made} of {} sets could be had", sets());
+    assert!(made * 4 >= sets() * 3, "only {made} volumes");
 }
