@@ -1,5 +1,6 @@
 //! The project's own tools, so that nothing else is installed: `cargo xtask help`.
 
+mod bench;
 mod ci;
 mod command;
 mod failure;
@@ -15,6 +16,7 @@ use failure::{Failure, Result};
 const HELP: &str = "\
 cargo xtask COMMAND
 
+  bench-report [F] docs/benchmarks.md and its plots, from the newest record or from F
   ci [STEP...]     the gate: every step, or those named; --list names them
   fuzz [TARGET...] builds the fuzz targets and runs each; --seconds N for all together (60)
   oracle           prepares a kernel and a userland for interop tests; --suite NAME, --force
@@ -39,6 +41,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         None => ("help", arguments),
     };
     match command {
+        "bench-report" => bench::report(rest),
         "ci" => ci::run(rest),
         "fuzz" => fuzz::run(rest),
         "oracle" => oracle::run(rest),
