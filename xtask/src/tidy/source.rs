@@ -6,6 +6,7 @@ use crate::Result;
 const FILE_LINES: usize = 800;
 const FUNCTION_LINES: usize = 70;
 const LINE_CHARACTERS: usize = 100;
+const LINE_WITH_TEXT_CHARACTERS: usize = 130;
 /// A line that starts so says that what follows is a table, which may be long.
 const TABLE: &str = "// A table:";
 
@@ -21,8 +22,13 @@ pub(super) fn lengths(tree: &mut Tree) -> Result<()> {
             ));
         }
         for (number, line) in (1..).zip(&lines) {
-            if line.chars().count() > LINE_CHARACTERS {
-                findings.push(format!("{file}:{number}: longer than {LINE_CHARACTERS}"));
+            // A sentence in quotes is not broken for the sake of a number; code and comments are.
+            let limit = match line.contains('"') {
+                true => LINE_WITH_TEXT_CHARACTERS,
+                false => LINE_CHARACTERS,
+            };
+            if line.chars().count() > limit {
+                findings.push(format!("{file}:{number}: longer than {limit}"));
             }
         }
         // In tests a long function is a list of cases: a table.
