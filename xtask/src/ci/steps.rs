@@ -67,7 +67,7 @@ fn clippy(_: &mut Uncovered) -> Result<()> {
         "clippy",
         "--workspace",
         "--all-targets",
-        "--locked",
+        "--keep-going",
         "--",
         "-D",
         "warnings",
@@ -75,7 +75,8 @@ fn clippy(_: &mut Uncovered) -> Result<()> {
 }
 
 fn docs(_: &mut Uncovered) -> Result<()> {
-    run(cargo(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+    run(cargo(["doc", "--workspace", "--no-deps", "--keep-going"])
+        .env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn tests(_: &mut Uncovered) -> Result<()> {
