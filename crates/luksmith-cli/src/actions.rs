@@ -7,6 +7,7 @@ mod dm_table;
 mod dump;
 mod format;
 mod identify;
+mod integrity;
 mod kernel;
 mod manual;
 mod open;
@@ -103,6 +104,9 @@ pub(crate) enum Action {
     /// Checks both header copies, and all that can be checked without a key
     Check(check::Check),
 
+    /// Standalone dm-integrity devices: format, dump, check, export, import, resize
+    Integrity(Box<integrity::Integrity>),
+
     /// Measures key derivation, ciphers and tags on this machine
     Benchmark(benchmark::Benchmark),
 
@@ -124,7 +128,7 @@ impl Action {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Format(action) => action.run(context),
-            Self::LuksDump(action) => action.run(),
+            Self::LuksDump(action) => action.run(context),
             Self::IsLuks(action) => action.run(),
             Self::LuksUuid(action) => action.run(context),
             Self::Open(action) => action.run(context),
@@ -145,6 +149,7 @@ impl Action {
             Self::Verify(action) => action.run(context),
             Self::DmTable(action) => action.run(context),
             Self::Check(action) => action.run(context),
+            Self::Integrity(action) => action.run(context),
             Self::Benchmark(action) => action.run(context),
             Self::Quickstart(action) => action.run(context),
             Self::Completions(action) => action.run(),

@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use luksmith::{
-    NullCipher, NullCipherKeyslots, OpenOptions,
-    header::{Header, Limits},
+    NullCipher, NullCipherKeyslots, OpenOptions, Violation,
+    header::{
+        Header, Limits,
+        policy::{Expectations, Policy, Profile},
+    },
 };
 
 use crate::{failure::Failure, size::parse_size};
@@ -52,15 +55,59 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     limit_header_size: Option<u64>,
 
+    /// Accepts only headers that match this profile, in every field that it names, before any key is
+    /// derived: the name of a built-in one, or a file
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) policy: Option<String>,
+
+    /// Accepts only the volume of this UUID
+    #[arg(long, value_name = "UUID")]
+    expect_uuid: Option<String>,
+
+    /// Accepts only volumes whose data are authenticated
+    #[arg(long)]
+    require_integrity: bool,
+
     /// Opens a volume even if its cipher, or a keyslot's, does not encrypt
     #[arg(long)]
     accept_null_cipher: bool,
 }
 
 impl LimitArgs {
+    /// Gives what headers are held against, if anything was asked for.
+    pub(crate) fn judge(&self, detached: bool) -> Result<Option<Judge>, Failure> {
+        let asked = self.policy.is_some() || self.expect_uuid.is_some() || self.require_integrity;
+        if !asked {
+            return Ok(None);
+        }
+        let policy = match &self.policy {
+            Some(name) => Policy::pinned(profile(name)?),
+            None => Policy::permissive(),
+        };
+        let mut expected = Expectations::default();
+        expected.uuid.clone_from(&self.expect_uuid);
+        expected.detached = detached;
+        expected.require_integrity = self.require_integrity;
+        Ok(Some(Judge {
+            policy: if self.accept_null_cipher {
+                policy.with_null_cipher()
+            } else {
+                policy
+            },
+            expected,
+        }))
+    }
+
     /// Sets what may be opened, and at which cost.
-    pub(crate) fn apply(&self, options: OpenOptions) -> Result<OpenOptions, Failure> {
-        let options = options.limits(self.limits()?);
+    pub(crate) fn apply(
+        &self,
+        options: OpenOptions,
+        detached: bool,
+    ) -> Result<OpenOptions, Failure> {
+        let mut options = options.limits(self.limits()?);
+        if let Some(judge) = self.judge(detached)? {
+            options = options.policy(move |header: &Header| judge.first_violation(header));
+        }
         Ok(if self.accept_null_cipher {
             options
                 .null_cipher(NullCipher::AcceptPlaintext)
@@ -92,6 +139,54 @@ impl LimitArgs {
         }
         Ok(limits)
     }
+}
+
+/// What headers are held against.
+pub(crate) struct Judge {
+    policy: Policy,
+    expected: Expectations,
+}
+
+impl Judge {
+    /// Gives everything that is not as it should be, a line each.
+    pub(crate) fn violations(&self, header: &Header) -> Vec<String> {
+        let found = self.policy.violations(header, &self.expected);
+        found
+            .iter()
+            .map(|violation| {
+                format!(
+                    "policy: {} is {}, {} is required",
+                    violation.field, violation.found, violation.expected
+                )
+            })
+            .collect()
+    }
+
+    fn first_violation(&self, header: &Header) -> Result<(), Violation> {
+        match self.policy.violations(header, &self.expected).first() {
+            None => Ok(()),
+            Some(violation) => Err(Violation {
+                field: violation.field.to_string(),
+                found: violation.found.to_string(),
+                expected: violation.expected.to_string(),
+            }),
+        }
+    }
+}
+
+/// Gives a built-in profile, or the one in a file.
+fn profile(name: &str) -> Result<Profile, Failure> {
+    if let Some(profile) = Profile::built_in(name) {
+        return Ok(profile);
+    }
+    let text = std::fs::read_to_string(name).map_err(|error| {
+        let names: Vec<_> = Profile::built_in_names().collect();
+        Failure::caller(format!(
+            "--policy {name}: {error}; built in are {}",
+            names.join(", ")
+        ))
+    })?;
+    Profile::parse(&text).map_err(|error| Failure::from(error).at(Path::new(name)))
 }
 
 /// Which version of LUKS is meant.

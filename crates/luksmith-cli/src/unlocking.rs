@@ -59,7 +59,9 @@ impl Request<'_> {
     pub(crate) fn test_key(&self, context: &Context) -> Result<KeyTest, Failure> {
         let path = self.device.header_path();
         let device: Arc<FileDevice> = Arc::new(devices::reader(path)?);
-        let mut options = self.limits.apply(OpenOptions::new())?;
+        let mut options = self
+            .limits
+            .apply(OpenOptions::new(), self.device.header.is_some())?;
         if let Some(number) = self.keys.key_slot {
             options = options.keyslot(number);
         }
@@ -71,7 +73,9 @@ impl Request<'_> {
     }
 
     fn options(&self) -> Result<OpenOptions, Failure> {
-        let mut options = self.limits.apply(OpenOptions::new())?;
+        let mut options = self
+            .limits
+            .apply(OpenOptions::new(), self.device.header.is_some())?;
         if let Some(header) = &self.device.header {
             options = options.detached_header(devices::reader(header)?);
         }

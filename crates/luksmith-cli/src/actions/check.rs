@@ -48,6 +48,9 @@ impl Check {
         let header = header.map_err(|failure| failure.at(path))?;
         if let Some(header) = &header {
             findings.header(header, &limits, data_len);
+            if let Some(judge) = self.limits.judge(self.device.header.is_some())? {
+                findings.judged(judge.violations(header));
+            }
         }
         findings.show(context)?;
         match findings.problems.len() {
@@ -269,6 +272,14 @@ impl Findings {
             "segment {id}: {} in sectors of {} bytes{integrity}, from byte {} {len}",
             crypt.encryption, crypt.sector_size, segment.offset
         ));
+    }
+
+    fn judged(&mut self, violations: Vec<String>) {
+        if violations.is_empty() {
+            self.facts
+                .push("the header is what the policy asks for".to_owned());
+        }
+        self.problems.extend(violations);
     }
 
     fn show(&self, context: &Context) -> Result<(), Failure> {

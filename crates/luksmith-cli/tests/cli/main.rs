@@ -4,5 +4,6 @@ mod change;
 mod data;
 mod format;
 mod header;
+mod integrity;
 mod support;
 mod unlock;

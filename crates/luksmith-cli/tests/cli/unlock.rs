@@ -125,3 +125,56 @@ fn benchmark_measures_one_cipher_or_one_hash() {
     luksmith(&["benchmark", "-c", "aes-xts-plain64", "-s", "100"]).fails(1, "takes a key of");
     luksmith(&["benchmark", "-h", "nope"]).fails(1, "hash \"nope\" is not known");
 }
+
+#[test]
+fn the_volume_key_is_shown_or_stored_for_whoever_opens_the_volume() {
+    let scratch = Scratch::new();
+    let disk = scratch.image("luks2-default");
+    let known = image("luks2-default");
+    let dump = ["-q", "luksDump", "--dump-volume-key", &disk];
+    let answer = luksmith_with(&dump, known.passphrase.as_bytes());
+    let (top, key) = answer.text().split_once("MK dump:\t").expect("a key");
+    assert!(
+        top.contains("Cipher name:   \taes\nCipher mode:   \txts-plain64\n"),
+        "{top}"
+    );
+    let digits: String = key.split_whitespace().collect();
+    assert_eq!(luksmith_testkit::unhex(&digits), known.volume_key);
+    let out = text(&scratch.path("out"));
+    let stored = [&dump[..], &["--volume-key-file", &out]].concat();
+    let answer = luksmith_with(&stored, known.passphrase.as_bytes());
+    assert!(
+        answer
+            .text()
+            .ends_with(&format!("Key stored to file {out}.\n"))
+    );
+    assert_eq!(bytes(&out), known.volume_key);
+    luksmith_with(&stored, known.passphrase.as_bytes()).fails(1, "File exists");
+    luksmith_with(&dump, b"wrong").fails(2, "not the right key");
+}
+
+#[test]
+fn a_policy_is_asked_before_any_key_is_derived() {
+    let scratch = Scratch::new();
+    let disk = scratch.image("luks2-default");
+    let pinned = test(&["--policy", "secure-mount", &disk]);
+    luksmith_with(&pinned, b"any").fails(1, "the policy refuses this header");
+    let json = luksmith_with(&[&["--json"], pinned.as_slice()].concat(), b"any");
+    assert!(
+        json.stderr.contains("\"kind\":\"policy\""),
+        "{}",
+        json.stderr
+    );
+    luksmith(&["check", "--policy", "secure-mount", &disk]).fails(1, "found");
+    luksmith(&["check", "--policy", "nope", &disk]).fails(1, "built in are emptydir");
+    luksmith(&["check", "--require-integrity", &disk]).fails(1, "1 problem found");
+    let uuid = luksmith(&["luksUUID", &disk]).text().trim_end().to_owned();
+    assert_eq!(
+        luksmith(&["check", "--expect-uuid", &uuid, &disk]).status,
+        0
+    );
+    let other = "12345678-1234-1234-1234-123456789abc";
+    luksmith(&["check", "--expect-uuid", other, &disk]).fails(1, "1 problem found");
+    let profile = scratch.file("profile", b"{}");
+    luksmith(&["check", "--policy", &profile, &disk]).fails(1, "profile");
+}

@@ -1,0 +1,238 @@
+//! `integrity`: standalone devices.
+
+use luksmith_testkit::{TestImage, paint, sha256_hex, test_images};
+
+use crate::support::{Answer, Scratch, bytes, image, luksmith, luksmith_with, text};
+
+/// The options that open an image: digest, keys, mode.
+fn options(image: &TestImage, scratch: &Scratch) -> Vec<String> {
+    let mut words = image.options.split_whitespace();
+    let digest = words.find(|word| *word == "--integrity").and(words.next());
+    let mut options = vec![
+        "--integrity".to_owned(),
+        digest.unwrap_or("crc32c").to_owned(),
+    ];
+    let mut add = |list: &[&str]| options.extend(list.iter().map(|word| (*word).to_owned()));
+    if let Some(key) = &image.integrity_key {
+        let file = scratch.file("integrity-key", key);
+        add(&["--integrity-key-file", &file]);
+    }
+    if image.name.contains("journal-keys") {
+        let cipher = scratch.file("journal-cipher", &[0x11; 32]);
+        let mac = scratch.file("journal-mac", &[0x22; 32]);
+        add(&[
+            "--journal-crypt",
+            "ctr-aes",
+            "--journal-crypt-key-file",
+            &cipher,
+        ]);
+        add(&[
+            "--journal-integrity",
+            "hmac-sha256",
+            "--journal-integrity-key-file",
+            &mac,
+        ]);
+    }
+    for mode in ["--integrity-bitmap-mode", "--integrity-no-journal"] {
+        if image.open_options.contains(mode) {
+            add(&[mode]);
+        }
+    }
+    if image.has("data") {
+        let data = scratch.file("data", &image.file("data"));
+        add(&["--data-device", &data]);
+    }
+    options
+}
+
+fn run(verb: &str, device: &str, arguments: &[&str]) -> Answer {
+    luksmith(&[&["integrity", verb, device], arguments].concat())
+}
+
+#[test]
+fn every_device_exports_to_the_data_that_the_kernel_read() {
+    let images = test_images();
+    for image in images.iter().filter(|image| image.kind == "integrity") {
+        let scratch = Scratch::new();
+        let disk = scratch.file("disk", &image.file("image"));
+        let out = text(&scratch.path("out"));
+        let options = options(image, &scratch);
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let export = run(
+            "export",
+            &disk,
+            &[&[out.as_str()], options.as_slice()].concat(),
+        );
+        assert_eq!(export.text(), "", "{}", image.name);
+        let data = bytes(&out);
+        assert_eq!(data.len() as u64, image.size, "{}", image.name);
+        assert_eq!(sha256_hex(&data), image.plaintext_sha256, "{}", image.name);
+        let check = run("check", &disk, &options);
+        assert_eq!(check.text(), "every tag matches\n", "{}", image.name);
+        assert!(
+            bytes(&disk) == image.file("image"),
+            "{}: a read action wrote",
+            image.name
+        );
+    }
+}
+
+#[test]
+fn a_dump_is_the_one_that_integritysetup_prints() {
+    let scratch = Scratch::new();
+    let disk = scratch.image("integrity-hmac-sha256");
+    let dump = run("dump", &disk, &[]);
+    let sectors = image("integrity-hmac-sha256").size / 512;
+    let expected = format!(
+        "INTEGRITY header information for {disk}.\nversion: 5\ntag size: 32 [bytes]\nsector size: \
+         4096 [bytes]\ndata size: {sectors} [512-byte units] ({} [bytes])\njournal sections: 1\nlog2 \
+         interleave sectors: 15\nlog2 blocks per bitmap: 12\nflags: fix_padding fix_hmac \n",
+        sectors * 512
+    );
+    assert_eq!(dump.text(), expected);
+}
+
+#[test]
+fn a_new_device_keeps_data_and_finds_changes() {
+    let scratch = Scratch::new();
+    let key = scratch.file("key", &[9; 40]);
+    let keyed = [
+        "-I",
+        "hmac-sha256",
+        "--integrity-key-file",
+        &key,
+        "--integrity-key-size",
+        "32",
+    ];
+    for (name, options) in [
+        ("plain", &["-I", "crc32c"][..]),
+        (
+            "sha256",
+            &["-I", "sha256", "-t", "16", "-s", "4096", "-j", "200000"][..],
+        ),
+        ("keyed", &keyed[..]),
+        ("bitmap", &["-I", "crc32c", "-B"][..]),
+        ("direct", &["-I", "xxhash64", "-D", "-s", "4096"][..]),
+    ] {
+        let disk = scratch.file(name, &vec![0; 4 << 20]);
+        assert_eq!(run("format", &disk, options).text(), "", "{name}");
+        // What only formatting takes is left out.
+        let opening: Vec<&str> = match options.iter().position(|word| *word == "-t") {
+            Some(place) => options[..place].to_vec(),
+            None => options.to_vec(),
+        };
+        assert_eq!(
+            run("check", &disk, &opening).text(),
+            "every tag matches\n",
+            "{name}"
+        );
+        let data = paint(3, 1_000_003);
+        let input = scratch.file("input", &data);
+        let import = run(
+            "import",
+            &disk,
+            &[&[input.as_str()], opening.as_slice()].concat(),
+        );
+        assert_eq!(import.text(), "", "{name}");
+        let export = run("export", &disk, &opening).stdout;
+        assert!(export.iter().take(data.len()).eq(&data), "{name}");
+        assert!(
+            export.iter().skip(data.len()).all(|byte| *byte == 0),
+            "{name}"
+        );
+
+        let mut tampered = bytes(&disk);
+        let last = tampered
+            .iter()
+            .rposition(|byte| *byte == data[data.len() - 1]);
+        let last = last.expect("the data are there");
+        tampered[last] ^= 1;
+        std::fs::write(&disk, &tampered).expect("a writable file");
+        let check = run("check", &disk, &opening);
+        assert_eq!(check.status, 1, "{name}: {check:?}");
+        assert!(String::from_utf8_lossy(&check.stdout).contains("tag does not match"));
+    }
+}
+
+#[test]
+fn a_device_grows_with_its_file_and_shrinks_with_it() {
+    let scratch = Scratch::new();
+    let disk = scratch.file("disk", &vec![0; 2 << 20]);
+    assert_eq!(run("format", &disk, &[]).text(), "");
+    let data = paint(1, 100_000);
+    let input = scratch.file("input", &data);
+    assert_eq!(run("import", &disk, &[&input]).text(), "");
+    let size = |disk: &str| run("export", disk, &[]).stdout.len();
+    let before = size(&disk);
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&disk)
+        .expect("a file");
+    file.set_len(6 << 20).expect("a larger file");
+    drop(file);
+    assert!(
+        run("resize", &disk, &[])
+            .text()
+            .contains("sectors of 512 bytes")
+    );
+    assert!(size(&disk) > before + (3 << 20));
+    assert_eq!(run("check", &disk, &[]).text(), "every tag matches\n");
+    run("resize", &disk, &["--size", "3M"]).fails(1, "is given up");
+    assert_eq!(run("resize", &disk, &["--size", "3M", "-q"]).status, 0);
+    assert_eq!(bytes(&disk).len(), 3 << 20);
+    assert!(
+        run("export", &disk, &[])
+            .stdout
+            .iter()
+            .take(100_000)
+            .eq(&data)
+    );
+}
+
+#[test]
+fn tags_are_made_anew_only_where_that_is_allowed() {
+    let scratch = Scratch::new();
+    let disk = scratch.file("disk", &paint(0, 2 << 20));
+    assert_eq!(run("format", &disk, &["-q", "--no-wipe"]).text(), "");
+    assert_eq!(run("check", &disk, &[]).status, 1);
+    let reset = run("check", &disk, &["--integrity-recalculate-reset"]);
+    assert!(reset.text().contains("have new tags"), "{}", reset.text());
+    assert_eq!(run("check", &disk, &[]).text(), "every tag matches\n");
+    let key = scratch.file("key", &[1; 32]);
+    let keyed = ["-I", "hmac-sha256", "--integrity-key-file", &key];
+    assert_eq!(
+        run(
+            "format",
+            &disk,
+            &[&keyed[..], &["-q", "--no-wipe"]].concat()
+        )
+        .text(),
+        ""
+    );
+    let reset = [&keyed[..], &["--integrity-recalculate-reset"]].concat();
+    run("check", &disk, &reset).fails(1, "hmac(sha256)");
+}
+
+#[test]
+fn wrong_devices_and_options_are_refused_by_name() {
+    let scratch = Scratch::new();
+    let zeros = scratch.file("zeros", &vec![0; 1 << 20]);
+    let noise = scratch.file("noise", &paint(0, 1 << 20));
+    let missing = text(&scratch.path("missing"));
+    for verb in ["dump", "check", "export"] {
+        assert_eq!(run(verb, &zeros, &[]).status, 1, "{verb}");
+        assert_eq!(run(verb, &noise, &[]).status, 1, "{verb}");
+        run(verb, &missing, &[]).fails(4, "No such file");
+    }
+    run("format", &zeros, &["-I", "nope"]).fails(1, "--integrity nope: no such digest");
+    run("format", &zeros, &["-I", "hmac-sha256"]).fails(1, "key");
+    run("format", &zeros, &["-s", "100"]).fails(1, "512, 1024, 2048 and 4096");
+    run("format", &zeros, &["-t", "0"]).fails(1, "0");
+    assert!(bytes(&zeros) == vec![0; 1 << 20], "a refused format wrote");
+    assert_eq!(run("format", &zeros, &[]).text(), "");
+    run("format", &zeros, &[]).fails(1, "there is a dm-integrity device; give -q");
+    let large = scratch.file("large", &paint(0, 2 << 20));
+    run("import", &zeros, &[&large]).fails(1, "do not fit a device of");
+    run("export", &zeros, &["-I", "sha256"]).fails(1, "");
+    luksmith_with(&["integrity", "nope", &zeros], b"").fails(1, "invalid value 'nope'");
+}
