@@ -225,6 +225,16 @@ pub enum Error {
          been stripped from the header"
     )]
     IntegrityRequired,
+    /// The volume's size stands in its header.
+    #[error(
+        "segment {segment} has a fixed size of {len} bytes in its header, so it does not grow with its device"
+    )]
+    FixedSize {
+        /// The segment.
+        segment: u32,
+        /// Its length.
+        len: ByteLen,
+    },
     /// An option of a new volume cannot be had, alone or together with the others.
     #[error("{option} {found:?}: {rule}")]
     FormatOption {
@@ -323,9 +333,10 @@ impl Error {
             | Self::SegmentSize { .. } => ErrorKind::Malformed,
             Self::DeviceTooSmall { .. } | Self::HeaderRoom { .. } => ErrorKind::TooSmall,
             Self::AlreadyFormatted { .. } => ErrorKind::AlreadyFormatted,
-            Self::NothingToVerify | Self::FormatOption { .. } | Self::StreamLength { .. } => {
-                ErrorKind::Caller
-            }
+            Self::NothingToVerify
+            | Self::FixedSize { .. }
+            | Self::FormatOption { .. }
+            | Self::StreamLength { .. } => ErrorKind::Caller,
             Self::Footer { .. } => ErrorKind::Malformed,
             Self::NoTokenOpened { .. } => ErrorKind::WrongKey,
             Self::Stream { .. } => ErrorKind::Device,

@@ -38,6 +38,7 @@ mod dm;
 mod encode;
 mod error;
 mod format;
+mod grow;
 mod open;
 mod options;
 mod plan;

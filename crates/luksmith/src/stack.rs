@@ -13,7 +13,7 @@ use crate::Error;
 use crate::options::{Journal, JournalTrust, OpenOptions};
 use crate::plan::{Construction, Plan};
 
-type Shared = Arc<dyn BlockDevice>;
+pub(crate) type Shared = Arc<dyn BlockDevice>;
 
 /// From the top: encryption, then a part of the device; or encryption, then integrity.
 pub(crate) enum Stack {

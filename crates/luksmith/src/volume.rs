@@ -98,7 +98,8 @@ impl Volume {
         self.digest
     }
 
-    /// Gives the volume key, if [`OpenOptions::keep_volume_key`] asked for it.
+    /// Gives the volume key, if [`OpenOptions::keep_volume_key`] asked for it. A volume that was just
+    /// made has it always: there may be no keyslot that could give it again.
     #[must_use]
     pub const fn volume_key(&self) -> Option<&VolumeKey> {
         self.key.as_ref()
@@ -184,6 +185,10 @@ impl Volume {
 
     pub(crate) const fn journal_choice(&self) -> Journal {
         self.journal
+    }
+
+    pub(crate) fn into_stack(self) -> Stack {
+        self.stack
     }
 
     pub(crate) const fn plan(&self) -> &Plan {

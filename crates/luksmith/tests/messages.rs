@@ -73,6 +73,10 @@ fn every_error() -> Vec<Error> {
             provided_bytes: 8192,
         },
         Error::IntegrityRequired,
+        Error::FixedSize {
+            segment: 0,
+            len: ByteLen::new(4096),
+        },
         Error::FormatOption {
             option: "cipher",
             found: "cipher_null-ecb".into(),

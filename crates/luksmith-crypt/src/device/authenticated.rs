@@ -86,6 +86,11 @@ impl<T: TaggedDevice> AuthenticatedDevice<T> {
         self.device
     }
 
+    /// Gives device and cipher back.
+    pub fn into_parts(self) -> (T, Arc<AeadCipher>) {
+        (self.device, self.cipher)
+    }
+
     fn tuples_len(&self, data_len: usize) -> usize {
         data_len / self.cipher.sector_size().bytes() * self.cipher.tuple_bytes()
     }

@@ -1,0 +1,93 @@
+//! Taking the room that a larger device has.
+
+use std::cell::Cell;
+
+use luksmith_block::{BlockDevice, ByteLen, Control, Error as BlockError, SectorNumber};
+use luksmith_crypt::{AeadCipher, SystemRandom};
+use luksmith_integrity::{IntegrityDevice, NewBlocks};
+
+use crate::stack::{Shared, Stack};
+use crate::{Error, Init, Volume};
+
+impl Volume {
+    /// Makes the volume as large as its device has become, and closes it. Gives the new size in bytes;
+    /// open it again to use it.
+    ///
+    /// A volume without tags has always the size of its device: nothing is done then. With tags, the
+    /// new sectors are initialised as `init` says before the new size becomes valid, so that a crash
+    /// leaves the old size or the new one. The header stays as it is. `control` sees 512-byte sectors.
+    ///
+    /// # Errors
+    /// [`Error::FixedSize`]; [`Error::FormatOption`] for [`Init::Tags`] where tags over given data
+    /// cannot be made; [`Error::Integrity`], [`Error::Device`].
+    pub fn grow(self, init: Init, control: &Control) -> Result<ByteLen, Error> {
+        let plan = self.plan();
+        if let Some(len) = plan.len {
+            return Err(Error::FixedSize {
+                segment: plan.segment,
+                len,
+            });
+        }
+        let size = self.size();
+        if self.capabilities().read_only {
+            return Err(BlockError::ReadOnly.into());
+        }
+        match self.into_stack() {
+            Stack::Authenticated(device) => {
+                let (integrity, cipher) = device.into_parts();
+                grow(integrity, &cipher, init, control)
+            }
+            plain @ Stack::Plain(_) => {
+                plain.close()?;
+                Ok(size)
+            }
+        }
+    }
+}
+
+fn grow(
+    integrity: IntegrityDevice<Shared>,
+    cipher: &AeadCipher,
+    init: Init,
+    control: &Control,
+) -> Result<ByteLen, Error> {
+    let tuple_bytes = cipher.tuple_bytes();
+    let sector_bytes = cipher.sector_size().bytes();
+    // The engine's closures cannot fail: a failure is kept here and stops the work.
+    let failure = Cell::new(None);
+    let check = |result: Result<(), luksmith_crypt::Error>| {
+        if let Err(error) = result {
+            failure.set(Some(error));
+            control.cancel();
+        }
+    };
+    // Tried before anything is written.
+    if init == Init::Tags {
+        let mut tuple = vec![0; tuple_bytes];
+        let zeros = vec![0; sector_bytes];
+        cipher
+            .tag_ciphertext(SectorNumber::ZERO, &zeros, &mut tuple)
+            .map_err(|source| Error::Cipher { segment: 0, source })?;
+    }
+    let mut tags = |first: SectorNumber, tuples: &mut [u8]| {
+        let zeros = vec![0; tuples.len() / tuple_bytes * sector_bytes];
+        check(cipher.tag_ciphertext(first, &zeros, tuples));
+    };
+    let mut blocks = |first: SectorNumber, data: &mut [u8], tuples: &mut [u8]| {
+        let zeros = vec![0; data.len()];
+        let sealed = cipher
+            .draw_ivs(data.len() / sector_bytes, &SystemRandom)
+            .and_then(|ivs| cipher.seal(first, &zeros, &ivs, data, tuples));
+        check(sealed);
+    };
+    let new = match init {
+        Init::Tags => NewBlocks::Tags(&mut tags),
+        Init::Wipe => NewBlocks::Blocks(&mut blocks),
+        Init::None => NewBlocks::Leave,
+    };
+    let grown = integrity.grow(new, control);
+    if let Some(source) = failure.take() {
+        return Err(Error::Cipher { segment: 0, source });
+    }
+    Ok(grown?.byte_len()?)
+}
