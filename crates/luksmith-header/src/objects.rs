@@ -17,30 +17,30 @@ use crate::{
 /// Bytes that stand in the metadata as base64.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
-    bytes: Option<Vec<u8>>,
+    bytes: Result<Vec<u8>, Fault>,
     path: JsonPath,
 }
 
 impl Blob {
-    pub(crate) fn new(bytes: Option<Vec<u8>>, path: JsonPath) -> Self {
+    pub(crate) const fn new(bytes: Result<Vec<u8>, Fault>, path: JsonPath) -> Self {
         Self { bytes, path }
     }
 
     /// Gives the decoded bytes.
     ///
     /// # Errors
-    /// [`Error::Field`] with [`Fault::Base64`] if the text could not be decoded.
+    /// [`Error::Field`] with [`Fault::Type`] or [`Fault::Base64`] for what could not be decoded.
     pub fn bytes(&self) -> Result<&[u8], Error> {
         match &self.bytes {
-            Some(bytes) => Ok(bytes),
-            None => self.fail(Fault::Base64),
+            Ok(bytes) => Ok(bytes),
+            Err(fault) => self.fail(fault.clone()),
         }
     }
 
     /// Gives the decoded bytes of a salt, which are 32 in number.
     ///
     /// # Errors
-    /// [`Error::Field`] with [`Fault::Base64`] or [`Fault::Length`].
+    /// As [`bytes`](Self::bytes), and [`Error::Field`] with [`Fault::Length`].
     pub fn salt(&self) -> Result<&[u8; 32], Error> {
         let bytes = self.bytes()?;
         match bytes.try_into() {

@@ -298,11 +298,19 @@ impl View {
             return Err(Skip::Priority);
         }
         match (self.segment, self.digest_of(id)) {
-            (Some(segment), Some(digest)) if !digest.segments.contains(&segment) => {
-                Err(Skip::OtherKey)
-            }
+            (Some(segment), Some(digest)) if !self.opens(digest, segment) => Err(Skip::OtherKey),
             _ => Ok(id),
         }
+    }
+
+    /// Tells whether a digest is the one of a segment: the first that lists it. Another one that lists
+    /// it too has no say.
+    fn opens(&self, digest: &Digest, segment: u32) -> bool {
+        let first = self
+            .digests
+            .iter()
+            .find(|digest| digest.segments.contains(&segment));
+        first.is_some_and(|first| first.key == digest.key)
     }
 
     fn digest_of(&self, keyslot: u32) -> Option<&Digest> {

@@ -48,7 +48,7 @@ impl Header {
                 kdf: Kdf::Pbkdf2 {
                     hash: self.hash_name(),
                     iterations: record.iterations,
-                    salt: Blob::new(Some(record.salt.to_vec()), path.member("salt")),
+                    salt: Blob::new(Ok(record.salt.to_vec()), path.member("salt")),
                 },
                 af: AntiForensic {
                     hash: self.hash_name(),
@@ -62,8 +62,7 @@ impl Header {
     #[must_use]
     pub fn digest_object(&self) -> Digest {
         let path = JsonPath::top().member("digest");
-        let blob =
-            |bytes: &[u8], field| Blob::new(Some(bytes.to_vec()), path.clone().member(field));
+        let blob = |bytes: &[u8], field| Blob::new(Ok(bytes.to_vec()), path.clone().member(field));
         Digest {
             key: String::from("0"),
             id: Some(0),

@@ -10,7 +10,7 @@ use luksmith_block::{ByteLen, ByteOffset};
 
 use super::node::{Node, ObjectNode, canonical_id};
 use crate::{
-    Error,
+    Error, Fault,
     json::{Object, Value},
     objects::{
         AntiForensic, Area, Argon2Variant, Blob, CryptParameters, Digest, Integrity, Kdf, Keyslot,
@@ -29,7 +29,14 @@ pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
 }
 
 fn blob(node: &Node<'_, '_>) -> Blob {
-    Blob::new(node.value().as_str().and_then(base64), node.path())
+    let bytes = match node.value() {
+        Value::String(text) => base64(text).ok_or(Fault::Base64),
+        other => Err(Fault::Type {
+            expected: "a string",
+            found: other.kind(),
+        }),
+    };
+    Blob::new(bytes, node.path())
 }
 
 fn ids(names: &[&str]) -> Vec<u32> {
