@@ -4,9 +4,13 @@
 //! sector's data, so kernels that hash 16 messages at once need neither queues nor early exits.
 
 mod backend;
+// What the kernels of `arch` are made of; other targets have none yet.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 pub(crate) mod constants;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 pub(crate) mod lanes;
 pub(crate) mod layout;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 pub(crate) mod pairs;
 pub(crate) mod portable;
 mod tagkey;
