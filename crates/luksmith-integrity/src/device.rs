@@ -37,6 +37,7 @@ use crate::{
         replay::{self, Overlay, OverlayEntry, Plan},
         section::SectionCodec,
     },
+    pool::Pool,
     stop::Stop,
     superblock::SUPERBLOCK_BYTES,
     sync::{Mutex, lock},
@@ -127,6 +128,8 @@ pub struct IntegrityDevice<D: BlockDevice> {
     blocks: u64,
     codec: SectionCodec,
     tags: TagArea,
+    /// Buffers of data and tags on their way.
+    pool: Pool,
     pub(crate) ranges: RangeLock,
     pub(crate) stop: Stop,
     /// The bitmap of a device that was not closed in bitmap mode.
@@ -208,6 +211,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             superblock,
             options,
             codec,
+            pool: Pool::default(),
             ranges: RangeLock::new(),
             stop: Stop::default(),
             marked,
@@ -462,6 +466,15 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         Ok(())
     }
 
+    /// Gives buffers for so many blocks and their tags.
+    fn buffers_for(&self, blocks: usize) -> Run {
+        Run {
+            data: self.pool.take(blocks * self.block_bytes()),
+            tuples: self.pool.take(blocks * self.tag_bytes()),
+            blocks,
+        }
+    }
+
     /// Writes blocks whose data and tags are at hand.
     pub(crate) fn write_pairs(
         &self,
@@ -476,15 +489,12 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             return Ok(());
         }
         match &active.ring {
-            Some(ring) => ring.append(
-                self,
-                first.get(),
-                Run {
-                    data: data.into(),
-                    tuples: tuples.into(),
-                    blocks,
-                },
-            ),
+            Some(ring) => {
+                let mut run = self.buffers_for(blocks);
+                run.data.as_mut_slice().copy_from_slice(data);
+                run.tuples.as_mut_slice().copy_from_slice(tuples);
+                ring.append(self, first.get(), run)
+            }
             None => self.write_alone(active, range, data, tuples),
         }
     }
@@ -615,31 +625,20 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
     ) -> Result<(), DeviceError> {
         let range = self.check_request(first, blocks)?;
         let active = self.active()?;
-        let block = self.layout.block_size().bytes();
-        let tag = usize::from(self.layout.tag_bytes());
         let spb = self.layout.block_size().sectors().get();
-        let at_once = RUN_BYTES / block;
+        let at_once = RUN_BYTES / self.block_bytes();
         let mut at = range.start;
-        let mut scratch = (Vec::new(), Vec::new());
         while at < range.end {
             let blocks = at_once.min(narrow((range.end - at) / spb));
             let end = at + wide(blocks) * spb;
-            if let Some(ring) = &active.ring {
-                let mut data = vec![0; blocks * block].into_boxed_slice();
-                let mut tuples = vec![0; blocks * tag].into_boxed_slice();
-                fill(&mut data, &mut tuples);
-                let run = Run {
-                    data,
-                    tuples,
-                    blocks,
-                };
-                ring.append(self, at, run)?;
-            } else {
-                let (data, tuples) = &mut scratch;
-                data.resize(blocks * block, 0);
-                tuples.resize(blocks * tag, 0);
-                fill(data, tuples);
-                self.write_alone(active, at..end, data, tuples)?;
+            let mut run = self.buffers_for(blocks);
+            fill(run.data.as_mut_slice(), run.tuples.as_mut_slice());
+            match &active.ring {
+                Some(ring) => ring.append(self, at, run)?,
+                None => {
+                    let (data, tuples) = (run.data.as_slice(), run.tuples.as_slice());
+                    self.write_alone(active, at..end, data, tuples)?;
+                }
             }
             at = end;
         }

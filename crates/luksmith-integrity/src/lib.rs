@@ -26,6 +26,7 @@ mod hashed;
 mod journal;
 mod layout;
 mod mac;
+mod pool;
 mod recalculate;
 mod resize;
 mod stop;

@@ -170,17 +170,19 @@ impl<D: BlockDevice> Store for IntegrityDevice<D> {
     fn commit(&self, batch: &[Sealed]) -> Result<(), DeviceError> {
         let bytes = self.codec.section_bytes();
         let at_once = (COMMIT_BYTES / bytes).max(1);
-        let mut image = Vec::new();
+        let longest = batch.len().min(at_once) * bytes;
+        let mut buffer = self.pool.take(longest);
         for sections in batch.chunk_by(|a, b| a.section + 1 == b.section) {
             for sections in sections.chunks(at_once) {
-                image.resize(sections.len() * bytes, 0);
+                let image = buffer.as_mut_slice();
+                let image = image.get_mut(..sections.len() * bytes).unwrap_or(&mut []);
                 for (sealed, image) in sections.iter().zip(image.chunks_exact_mut(bytes)) {
                     let entries = sealed.entries.iter().map(Placed::as_entry);
                     self.codec
                         .assemble(sealed.section, sealed.sequence, entries, image);
                 }
                 if let Some(first) = sections.first() {
-                    self.write_journal(first.section, &image)?;
+                    self.write_journal(first.section, image)?;
                 }
             }
         }

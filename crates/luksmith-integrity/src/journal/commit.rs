@@ -31,26 +31,27 @@ use super::{
 };
 use crate::{
     convert::{narrow, wide},
+    pool::Buffer,
     sync::{Arc, Condvar, Mutex, MutexGuard, lock, wait},
 };
 
 /// Consecutive blocks with their tags, as one write brought them.
 #[derive(Debug)]
 pub(crate) struct Run {
-    pub(crate) data: Box<[u8]>,
-    pub(crate) tuples: Box<[u8]>,
+    pub(crate) data: Buffer,
+    pub(crate) tuples: Buffer,
     pub(crate) blocks: usize,
 }
 
 impl Run {
     /// Gives the data of one block.
     pub(crate) fn data(&self, block: usize) -> &[u8] {
-        nth(&self.data, self.blocks, block)
+        nth(self.data.as_slice(), self.blocks, block)
     }
 
     /// Gives the tag of one block.
     pub(crate) fn tuple(&self, block: usize) -> &[u8] {
-        nth(&self.tuples, self.blocks, block)
+        nth(self.tuples.as_slice(), self.blocks, block)
     }
 }
 

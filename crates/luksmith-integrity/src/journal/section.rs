@@ -135,13 +135,19 @@ impl SectionCodec {
         image: &mut [u8],
     ) {
         debug_assert_eq!(image.len(), self.section_bytes());
-        image.fill(0);
+        // The data of used entries is overwritten as a whole.
+        if let Some(metadata) = image.get_mut(..METADATA * SECTOR) {
+            metadata.fill(0);
+        }
         let mut used = 0;
         for (index, entry) in entries.enumerate() {
             self.put_entry(index, &entry, image);
             used = index + 1;
         }
         debug_assert!(used <= self.entries());
+        if let Some(unused) = image.get_mut(self.data_sector(used) * SECTOR..) {
+            unused.fill(0);
+        }
         for index in used..self.entries() {
             let at = self.entry_at(index);
             put(image, at, &UNUSED.to_le_bytes());

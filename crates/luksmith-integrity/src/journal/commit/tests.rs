@@ -1,6 +1,7 @@
 use std::sync::Mutex as StdMutex;
 
 use super::*;
+use crate::pool::Pool;
 
 /// Sections of one commit: place, number, and the sectors of the entries.
 type Committed = Vec<(u32, usize, Vec<u64>)>;
@@ -71,9 +72,15 @@ fn ring(sections: u32, in_use: usize, watermark: u8) -> Ring {
 
 /// Blocks that all hold `value`.
 fn run(value: u8, blocks: usize) -> Run {
+    let pool = Pool::default();
+    let filled = || {
+        let mut buffer = pool.take(blocks);
+        buffer.as_mut_slice().fill(value);
+        buffer
+    };
     Run {
-        data: vec![value; blocks].into(),
-        tuples: vec![value; blocks].into(),
+        data: filled(),
+        tuples: filled(),
         blocks,
     }
 }
