@@ -29,7 +29,8 @@ pub enum Error {
     },
     /// No mode of this cipher has this name.
     #[error(
-        "mode {name:?} is not supported for this cipher; xts, cbc, ecb, ctr and, with aes, gcm and ccm exist"
+        "mode {name:?} is not supported for this cipher; xts, cbc, ecb, ctr and, with aes, gcm \
+         and ccm exist"
     )]
     UnknownMode {
         /// The name, shortened.
@@ -76,7 +77,8 @@ pub enum Error {
     },
     /// A cipher is known, but not part of this build.
     #[error(
-        "cipher {cipher} is not part of this build; build luksmith-crypt with the feature \"{feature}\""
+        "cipher {cipher} is not part of this build; build luksmith-crypt with the feature \
+         \"{feature}\""
     )]
     NotBuiltIn {
         /// The cipher.
@@ -86,7 +88,8 @@ pub enum Error {
     },
     /// The null cipher was named without asking for it.
     #[error(
-        "cipher {spec:?} leaves the data unencrypted; opening such a volume has to be asked for by name"
+        "cipher {spec:?} leaves the data unencrypted; opening such a volume has to be asked for \
+         by name"
     )]
     NullCipher {
         /// The specification.
@@ -173,7 +176,8 @@ pub enum Error {
     },
     /// Writing would use a nonce twice.
     #[error(
-        "{spec} uses each sector's nonce again when it is overwritten, which gives the authentication key away; such volumes are opened read-only"
+        "{spec} uses each sector's nonce again when it is overwritten, which gives the \
+         authentication key away; such volumes are opened read-only"
     )]
     NonceReuse {
         /// The specification.

@@ -1,4 +1,5 @@
-//! Modes over one data unit: cbc, ecb, ctr, and xts for the ciphers that have no lanes of their own.
+//! Modes over one data unit: cbc, ecb, ctr, and xts for the ciphers that have no lanes of their
+//! own.
 
 use aes::cipher::Array;
 use alloc::boxed::Box;

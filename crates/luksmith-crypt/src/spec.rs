@@ -151,7 +151,8 @@ impl CipherSpec {
         !self.is_null() && !self.needs_tags()
     }
 
-    /// Gives the key lengths in bytes that the cipher accepts, ascending; `[0]` for the null cipher.
+    /// Gives the key lengths in bytes that the cipher accepts, ascending; `[0]` for the null
+    /// cipher.
     #[must_use]
     pub const fn key_lengths(&self) -> &'static [usize] {
         self.algorithm.key_lengths()

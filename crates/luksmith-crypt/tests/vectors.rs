@@ -61,8 +61,8 @@ fn length_preserving_ciphers_write_what_the_kernel_wrote() {
     }
 }
 
-/// Specification, key bytes, sector size, SHA-256 of 8192 bytes of ciphertext from sector 0 on, with
-/// an IV offset of 2^32 - 8: the sector numbers leave 32 bits in the middle.
+/// Specification, key bytes, sector size, SHA-256 of 8192 bytes of ciphertext from sector 0 on,
+/// with an IV offset of 2^32 - 8: the sector numbers leave 32 bits in the middle.
 const DIGESTS: [(&str, u8, SectorSize, &str); 44] = [
     (
         "aes-xts-plain",

@@ -1,4 +1,5 @@
-//! Every type that holds round keys wipes them on drop. A type that stops doing so does not compile.
+//! Every type that holds round keys wipes them on drop. A type that stops doing so does not
+//! compile.
 
 use zeroize::ZeroizeOnDrop;
 

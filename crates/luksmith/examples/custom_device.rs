@@ -1,6 +1,6 @@
-//! Embeds a device of one's own: here one that counts what is read of a volume in memory. A device in
-//! a hypervisor, in flash, or behind a network looks the same: it says its size and sector size, and
-//! moves whole sectors.
+//! Embeds a device of one's own: here one that counts what is read of a volume in memory. A device
+//! in a hypervisor, in flash, or behind a network looks the same: it says its size and sector size,
+//! and moves whole sectors.
 
 use std::{
     error::Error,
@@ -43,7 +43,8 @@ impl BlockDevice for Counting {
     }
 
     fn flush(&self) -> Result<(), BlockError> {
-        // What was acknowledged before must survive power loss from here on. Memory cannot do better.
+        // What was acknowledged before must survive power loss from here on. Memory cannot do
+        // better.
         self.inner.flush()
     }
 }

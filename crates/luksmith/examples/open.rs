@@ -1,5 +1,5 @@
-//! Opens an image and says what is in it: `cargo run --example open -- IMAGE`, with the passphrase on
-//! standard input. Nothing is written.
+//! Opens an image and says what is in it: `cargo run --example open -- IMAGE`, with the passphrase
+//! on standard input. Nothing is written.
 
 use std::{error::Error, io::stdin};
 

@@ -6,11 +6,11 @@ use zeroize::Zeroizing;
 /// Bytes of a derived key.
 const DEK_BYTES: usize = 32;
 
-/// Derives the passphrase of a volume from the cluster's master secret and the volume's UUID, in lower
-/// case with hyphens.
+/// Derives the passphrase of a volume from the cluster's master secret and the volume's UUID, in
+/// lower case with hyphens.
 ///
-/// The UUID stands in a header that whoever holds the disk can change: a caller who knows which volume
-/// it must be passes the UUID that it knows.
+/// The UUID stands in a header that whoever holds the disk can change: a caller who knows which
+/// volume it must be passes the UUID that it knows.
 ///
 /// # Errors
 /// None with inputs of any length; the type is that of the hash.

@@ -217,8 +217,8 @@ impl Volume {
     ///
     /// # Errors
     /// [`Error::Device`] for what cannot be read or does not verify, unless
-    /// [`OnError::Zero`] is chosen; [`Error::Stream`] from the sink; a range that does not start and
-    /// end between sectors.
+    /// [`OnError::Zero`] is chosen; [`Error::Stream`] from the sink; a range that does not start
+    /// and end between sectors.
     pub fn export(
         &self,
         sink: &mut dyn ExportSink,
@@ -263,8 +263,8 @@ impl Volume {
 
     /// Writes `source`, to its end, into the volume from byte `start` on, and flushes.
     ///
-    /// A source that ends between sectors keeps the rest of the last sector as it was. `control` sees
-    /// bytes done.
+    /// A source that ends between sectors keeps the rest of the last sector as it was. `control`
+    /// sees bytes done.
     ///
     /// # Errors
     /// [`Error::Stream`] from the source; [`Error::Device`], also if the source has more bytes than

@@ -57,8 +57,9 @@ impl fmt::Debug for DmTable {
 }
 
 impl Volume {
-    /// Gives the tables under which the kernel maps this volume as `name`, from `device`: a path, or
-    /// a device number. A volume with tags takes two, the integrity target as `<name>_dif` first.
+    /// Gives the tables under which the kernel maps this volume as `name`, from `device`: a path,
+    /// or a device number. A volume with tags takes two, the integrity target as `<name>_dif`
+    /// first.
     ///
     /// # Format
     /// docs/formats/luks2.md, "Mapping".

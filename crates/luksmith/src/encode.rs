@@ -30,8 +30,8 @@ pub struct Encoded {
     pub bytes: u64,
 }
 
-/// Writes a volume to `out` whose plaintext is `plain`, `len` bytes long. A length between sectors is
-/// filled up with zeros.
+/// Writes a volume to `out` whose plaintext is `plain`, `len` bytes long. A length between sectors
+/// is filled up with zeros.
 ///
 /// Nothing is written before the header is made. If the plaintext turns out to be shorter or longer
 /// than announced, or anything fails, what was written is no whole volume: remove it.
@@ -58,8 +58,8 @@ pub struct Encoded {
 /// ```
 ///
 /// # Errors
-/// As [`format()`](crate::format()) for options; [`Error::FormatOption`] for integrity and for a header
-/// elsewhere; [`Error::StreamLength`], [`Error::Stream`].
+/// As [`format()`](crate::format()) for options; [`Error::FormatOption`] for integrity and for a
+/// header elsewhere; [`Error::StreamLength`], [`Error::Stream`].
 pub fn encode_stream(
     plain: &mut dyn Read,
     len: ByteLen,
@@ -70,8 +70,8 @@ pub fn encode_stream(
     encode_stream_with(plain, len, keys, options, out, &mut SystemRandom)
 }
 
-/// As [`encode_stream`], with a random source of the caller's: the same source and the same plaintext
-/// give the same bytes, which tests want and nobody else may use.
+/// As [`encode_stream`], with a random source of the caller's: the same source and the same
+/// plaintext give the same bytes, which tests want and nobody else may use.
 ///
 /// # Errors
 /// As [`encode_stream`].

@@ -227,7 +227,8 @@ pub enum Error {
     IntegrityRequired,
     /// The volume's size stands in its header.
     #[error(
-        "segment {segment} has a fixed size of {len} bytes in its header, so it does not grow with its device"
+        "segment {segment} has a fixed size of {len} bytes in its header, so it does not grow \
+         with its device"
     )]
     FixedSize {
         /// The segment.
@@ -263,7 +264,8 @@ pub enum Error {
     },
     /// A plaintext has another length than was announced.
     #[error(
-        "the plaintext was announced with {announced} bytes, it has {found} or more; the output is no volume"
+        "the plaintext was announced with {announced} bytes, it has {found} or more; the output \
+         is no volume"
     )]
     StreamLength {
         /// Bytes announced.

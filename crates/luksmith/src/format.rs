@@ -3,8 +3,8 @@
 //! The header is the last thing that is written: until then the device counts as unformatted, and a
 //! format that was cut off is simply done again. The order, with a flush after each step:
 //!
-//! 1. Everything that can fail without touching the device: options, key derivation, the whole header
-//!    in memory.
+//! 1. Everything that can fail without touching the device: options, key derivation, the whole
+//!    header in memory.
 //! 2. Zeros where headers of any kind may stand, up to the data.
 //! 3. Keyslot areas, random where no key is.
 //! 4. With integrity: journal, superblock, and the initialisation that was asked for.
@@ -40,8 +40,8 @@ pub struct NewKeys<'a> {
 }
 
 impl<'a> NewKeys<'a> {
-    /// A generated volume key and no keyslot: keep [`Volume::volume_key`], or the data are lost when
-    /// the volume is closed.
+    /// A generated volume key and no keyslot: keep [`Volume::volume_key`], or the data are lost
+    /// when the volume is closed.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -81,9 +81,9 @@ impl<'a> NewKeys<'a> {
 /// ```
 ///
 /// # Errors
-/// Before anything is written: [`Error::FormatOption`], [`Error::Cipher`], [`Error::AlreadyFormatted`],
-/// [`Error::Keyslot`], [`Error::Header`], [`Error::DeviceTooSmall`]. [`Error::Device`] and
-/// [`Error::Integrity`] may come later; the device then holds no volume.
+/// Before anything is written: [`Error::FormatOption`], [`Error::Cipher`],
+/// [`Error::AlreadyFormatted`], [`Error::Keyslot`], [`Error::Header`], [`Error::DeviceTooSmall`].
+/// [`Error::Device`] and [`Error::Integrity`] may come later; the device then holds no volume.
 pub fn format(
     device: impl BlockDevice + 'static,
     keys: NewKeys<'_>,
@@ -92,8 +92,8 @@ pub fn format(
     format_with(device, keys, options, &mut SystemRandom)
 }
 
-/// As [`format()`], with a random source of the caller's: the same source gives the same bytes on the
-/// device, which tests want and nobody else may use.
+/// As [`format()`], with a random source of the caller's: the same source gives the same bytes on
+/// the device, which tests want and nobody else may use.
 ///
 /// Nonces of ciphers with random IVs still come from the system.
 ///

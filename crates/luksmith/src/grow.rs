@@ -10,12 +10,13 @@ use crate::stack::{Shared, Stack};
 use crate::{Error, Init, Volume};
 
 impl Volume {
-    /// Makes the volume as large as its device has become, and closes it. Gives the new size in bytes;
-    /// open it again to use it.
+    /// Makes the volume as large as its device has become, and closes it. Gives the new size in
+    /// bytes; open it again to use it.
     ///
-    /// A volume without tags has always the size of its device: nothing is done then. With tags, the
-    /// new sectors are initialised as `init` says before the new size becomes valid, so that a crash
-    /// leaves the old size or the new one. The header stays as it is. `control` sees 512-byte sectors.
+    /// A volume without tags has always the size of its device: nothing is done then. With tags,
+    /// the new sectors are initialised as `init` says before the new size becomes valid, so that a
+    /// crash leaves the old size or the new one. The header stays as it is. `control` sees 512-byte
+    /// sectors.
     ///
     /// # Errors
     /// [`Error::FixedSize`]; [`Error::FormatOption`] for [`Init::Tags`] where tags over given data

@@ -20,13 +20,13 @@
 //! ```
 //!
 //! # Threads and processes
-//! A [`Volume`] is `Send + Sync`: many threads read and write it at once, and there is no lock around
-//! the whole of it. Two processes must not have one volume open for writing. After `fork` only one of
-//! the two processes may go on using a volume that was open before: both would write the same journal,
-//! and the lock on the file belongs to both. The other one must not even drop it (dropping commits):
-//! let it `exec`, leave with `_exit`, or give the volume to [`std::mem::forget`]. Opening a volume
-//! after `fork`, in the process that will use it, needs no care. Locked memory is not inherited, so a
-//! child's copies of keys may be written to swap.
+//! A [`Volume`] is `Send + Sync`: many threads read and write it at once, and there is no lock
+//! around the whole of it. Two processes must not have one volume open for writing. After `fork`
+//! only one of the two processes may go on using a volume that was open before: both would write
+//! the same journal, and the lock on the file belongs to both. The other one must not even drop it
+//! (dropping commits): let it `exec`, leave with `_exit`, or give the volume to
+//! [`std::mem::forget`]. Opening a volume after `fork`, in the process that will use it, needs no
+//! care. Locked memory is not inherited, so a child's copies of keys may be written to swap.
 //!
 //! # Features
 //! `parallel` (default): Argon2 lanes on threads. `all-ciphers`, `all-hashes` (default): everything

@@ -15,9 +15,9 @@ use crate::{Error, Volume};
 
 /// Opens the volume on `device`.
 ///
-/// The header is read once, held against the policy and the limits, and never read again. Nothing is
-/// written by opening: a journal that was left behind is read as an overlay, and applied before the
-/// first write.
+/// The header is read once, held against the policy and the limits, and never read again. Nothing
+/// is written by opening: a journal that was left behind is read as an overlay, and applied before
+/// the first write.
 ///
 /// 1. Header: both copies, the better valid one.
 /// 2. Policy, requirements, the one segment, cipher and integrity, lengths of keys.

@@ -234,8 +234,8 @@ impl OpenOptions {
         self
     }
 
-    /// Passes discards on to the device. That shows which sectors are in use, and a volume with tags
-    /// refuses discards all the same.
+    /// Passes discards on to the device. That shows which sectors are in use, and a volume with
+    /// tags refuses discards all the same.
     #[must_use]
     pub fn allow_discards(mut self) -> Self {
         self.discards = true;

@@ -25,8 +25,8 @@ pub enum Tags {
 }
 
 impl FormatOptions {
-    /// Scratch space with a key that is thrown away: tags, writes that bypass the journal, the header
-    /// in memory with room for one keyslot, tags made over a device that reads as zeros.
+    /// Scratch space with a key that is thrown away: tags, writes that bypass the journal, the
+    /// header in memory with room for one keyslot, tags made over a device that reads as zeros.
     ///
     /// A device that does not read as zeros needs [`Init::Wipe`].
     #[must_use]
@@ -42,8 +42,8 @@ impl FormatOptions {
             .init(Init::Tags)
     }
 
-    /// A persistent volume whose passphrase comes from a key broker: tags, the journal, the header in
-    /// front of the data, a key derivation for a passphrase that nobody can guess.
+    /// A persistent volume whose passphrase comes from a key broker: tags, the journal, the header
+    /// in front of the data, a key derivation for a passphrase that nobody can guess.
     #[must_use]
     pub fn secure_mount() -> Self {
         Self::luks2().tags(Tags::Hmac).kdf(KdfChoice::HighEntropy)
@@ -92,8 +92,8 @@ impl FormatOptions {
             .init(Init::None)
     }
 
-    /// The disk of a confidential-workload image, as micro-VM loaders expect it: LUKS1 with its data
-    /// right behind the keyslot areas, at sector 4040. Changes from outside are not noticed.
+    /// The disk of a confidential-workload image, as micro-VM loaders expect it: LUKS1 with its
+    /// data right behind the keyslot areas, at sector 4040. Changes from outside are not noticed.
     #[must_use]
     pub fn workload_image() -> Self {
         let method = Method::Pbkdf2 {

@@ -48,11 +48,12 @@ pub trait TokenHandler {
     fn passphrase(&mut self, token: &TokenRef<'_>) -> Result<Option<Passphrase>, HandlerError>;
 }
 
-/// Opens the volume on `device` through its tokens, in the order of their ids. Each passphrase is tried
-/// on the keyslots of its token alone.
+/// Opens the volume on `device` through its tokens, in the order of their ids. Each passphrase is
+/// tried on the keyslots of its token alone.
 ///
 /// # Errors
-/// As [`open`](crate::open); [`Error::NoTokenOpened`], with what the first handler that failed said.
+/// As [`open`](crate::open); [`Error::NoTokenOpened`], with what the first handler that failed
+/// said.
 pub fn open_with_tokens(
     device: impl BlockDevice + 'static,
     handlers: &mut [&mut dyn TokenHandler],

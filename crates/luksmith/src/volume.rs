@@ -98,8 +98,8 @@ impl Volume {
         self.digest
     }
 
-    /// Gives the volume key, if [`OpenOptions::keep_volume_key`] asked for it. A volume that was just
-    /// made has it always: there may be no keyslot that could give it again.
+    /// Gives the volume key, if [`OpenOptions::keep_volume_key`] asked for it. A volume that was
+    /// just made has it always: there may be no keyslot that could give it again.
     #[must_use]
     pub const fn volume_key(&self) -> Option<&VolumeKey> {
         self.key.as_ref()
@@ -157,8 +157,8 @@ impl Volume {
         ByteDevice::with_lock(self, lock)
     }
 
-    /// Makes durable what has been waiting for `age` or longer. Nothing here has a thread of its own:
-    /// whoever has one calls this now and then, a server every ten seconds.
+    /// Makes durable what has been waiting for `age` or longer. Nothing here has a thread of its
+    /// own: whoever has one calls this now and then, a server every ten seconds.
     ///
     /// # Errors
     /// [`Error::Device`].

@@ -1,9 +1,9 @@
 //! The footer of confidential-workload images: what a micro-VM loader reads before it can unlock.
 //!
 //! # Format
-//! At the end of the file: JSON, the four bytes `KRUN`, the length of the JSON in eight bytes, little
-//! endian. Zeros in front make the whole file a multiple of 4096 bytes. A LUKS1 reader sees all of it
-//! as the end of its data.
+//! At the end of the file: JSON, the four bytes `KRUN`, the length of the JSON in eight bytes,
+//! little endian. Zeros in front make the whole file a multiple of 4096 bytes. A LUKS1 reader sees
+//! all of it as the end of its data.
 
 use std::io::Write;
 

@@ -190,7 +190,10 @@ fn a_footer_is_read_back_and_the_volume_in_front_of_it_still_opens() {
     workload.attestation_url = "http://broker.example".into();
     assert_eq!(
         workload.to_json(),
-        r#"{"tee":"snp","tee_data":"{\"gen\":\"milan\"}","workload_id":"demo","cpus":2,"ram_mib":512,"attestation_url":"http://broker.example"}"#
+        concat!(
+            r#"{"tee":"snp","tee_data":"{\"gen\":\"milan\"}","workload_id":"demo","#,
+            r#""cpus":2,"ram_mib":512,"attestation_url":"http://broker.example"}"#
+        )
     );
     let plain = vec![4; 20_000];
     let mut image = encoded(&plain, &image_options());

@@ -1,4 +1,5 @@
-//! Volumes that we format: a real kernel opens them, reads what we wrote, and we read what it wrote.
+//! Volumes that we format: a real kernel opens them, reads what we wrote, and we read what it
+//! wrote.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -192,7 +192,8 @@ fn tables_are_those_that_the_kernel_had() {
                 assert_eq!(ours[5], theirs[5], "{}", image.name);
                 assert_eq!(ours[7..], theirs[7..], "{}", image.name);
             } else {
-                // Device left out; start, tag size, mode; the kernel lists more options than it needs.
+                // Device left out; start, tag size, mode; the kernel lists more options than it
+                // needs.
                 assert_eq!(ours[4..7], theirs[4..7], "{}", image.name);
                 for option in &ours[8..] {
                     assert!(theirs.contains(option), "{}: {option}", image.name);

@@ -211,8 +211,8 @@ setters! {
     integrity: &str => integrity = Some(integrity.into());
     /// Sets the length of the HMAC's key in bytes; otherwise it is the digest's.
     integrity_key_bytes: usize => integrity_key_bytes = Some(integrity_key_bytes);
-    /// Sets what is encrypted at once. Otherwise 4096 bytes if data offset and length allow it, else
-    /// 512.
+    /// Sets what is encrypted at once. Otherwise 4096 bytes if data offset and length allow it,
+    /// else 512.
     sector_size: SectorSize => sector_size = Some(sector_size);
     /// Sets the label, 47 bytes at most.
     label: &str => label = label.into();
