@@ -25,7 +25,8 @@ pub struct Capabilities {
 /// * all or an error, never short; a range past the end is an error, never zeroes;
 /// * offsets and lengths are multiples of [`sector_size`](Self::sector_size);
 /// * between two flushes, writes may reach the medium in any order and may tear at 512 bytes;
-/// * after [`flush`](Self::flush) returned `Ok`, what was acknowledged before it survives power loss;
+/// * after [`flush`](Self::flush) returned `Ok`, what was acknowledged before it survives power
+/// loss;
 /// * overlapping requests from several threads are not ordered by the device.
 pub trait BlockDevice: Send + Sync {
     /// Gives the size, constant for the life of the device.
@@ -87,8 +88,8 @@ pub trait BlockDevice: Send + Sync {
     /// Makes every acknowledged write durable.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::System`], after which writes fail with [`Error::FailStop`] until the
-    /// device is reopened.
+    /// [`Error::Io`] or [`Error::System`], after which writes fail with [`Error::FailStop`] until
+    /// the device is reopened.
     fn flush(&self) -> Result<(), Error>;
 
     /// Writes `data` and makes it durable.

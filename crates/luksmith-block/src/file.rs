@@ -49,7 +49,8 @@ impl FileOptions {
         }
     }
 
-    /// Opens for reading and writing, alone. A block device must not be mounted or otherwise in use.
+    /// Opens for reading and writing, alone. A block device must not be mounted or otherwise in
+    /// use.
     #[must_use]
     pub const fn writer() -> Self {
         Self {
@@ -83,7 +84,8 @@ impl FileOptions {
         self
     }
 
-    /// Sets the size of a device whose size the system does not tell (raw devices outside of Linux).
+    /// Sets the size of a device whose size the system does not tell (raw devices outside of
+    /// Linux).
     #[must_use]
     pub const fn size(mut self, size: ByteLen) -> Self {
         self.size = Some(size);
@@ -231,8 +233,8 @@ fn lock(file: &File, writable: bool) -> Result<(), Error> {
 /// A file or a block device.
 ///
 /// While it is open it is locked: shared for readers, exclusively for writers. The tail of a file
-/// below one sector is not seen. After a failed flush nobody knows what is on the medium, and writes
-/// are refused until the device is opened again; reads go on.
+/// below one sector is not seen. After a failed flush nobody knows what is on the medium, and
+/// writes are refused until the device is opened again; reads go on.
 #[derive(Debug)]
 pub struct FileDevice {
     file: File,

@@ -1,7 +1,7 @@
 //! Storage vocabulary of luksmith: the units, the borders between layers, and plain devices.
 //!
-//! Everything that luksmith reads or writes is a [`BlockDevice`]; layers that store a tag beside each
-//! block meet at [`TaggedDevice`].
+//! Everything that luksmith reads or writes is a [`BlockDevice`]; layers that store a tag beside
+//! each block meet at [`TaggedDevice`].
 //!
 //! ```
 //! use luksmith_block::{ByteOffset, SectorNumber, SectorSize};

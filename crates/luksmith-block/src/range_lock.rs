@@ -13,13 +13,14 @@ use std::sync::PoisonError;
 /// Locks on ranges: many threads work on a device at once, and only those that touch the same place
 /// wait for each other.
 ///
-/// A range is shared by readers or held by one writer. Requests are granted in the order in which they
-/// came, as far as they overlap: nobody is overtaken by a later request that stands in its way, so
-/// nobody starves. Nothing is held across ranges but a short list, never during input or output.
+/// A range is shared by readers or held by one writer. Requests are granted in the order in which
+/// they came, as far as they overlap: nobody is overtaken by a later request that stands in its
+/// way, so nobody starves. Nothing is held across ranges but a short list, never during input or
+/// output.
 ///
 /// The unit of the ranges (bytes, sectors) is the owner's choice. A thread that holds a range and
-/// waits for another one can be part of a deadlock: take one range that covers both, or take them in
-/// ascending order everywhere.
+/// waits for another one can be part of a deadlock: take one range that covers both, or take them
+/// in ascending order everywhere.
 ///
 /// ```
 /// use luksmith_block::RangeLock;

@@ -12,6 +12,7 @@ mod kernel;
 mod manual;
 mod open;
 mod quickstart;
+mod resize;
 mod settings;
 mod slots;
 mod token;
@@ -94,6 +95,9 @@ pub(crate) enum Action {
     /// Writes a file or standard input into a volume
     Import(data::Import),
 
+    /// Lets a volume take the room that its device has
+    Resize(resize::Resize),
+
     /// Checks every tag of an authenticated volume
     Verify(verify::Verify),
 
@@ -146,6 +150,7 @@ impl Action {
             Self::Token(action) => action.run(),
             Self::Export(action) => action.run(context),
             Self::Import(action) => action.run(context),
+            Self::Resize(action) => action.run(context),
             Self::Verify(action) => action.run(context),
             Self::DmTable(action) => action.run(context),
             Self::Check(action) => action.run(context),

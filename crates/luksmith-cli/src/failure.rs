@@ -140,7 +140,8 @@ impl Failure {
     }
 }
 
-/// Names from a header or a path may hold anything; an error is one line on a terminal all the same.
+/// Names from a header or a path may hold anything; an error is one line on a terminal all the
+/// same.
 fn one_line(text: &str) -> String {
     text.chars()
         .flat_map(|c| {

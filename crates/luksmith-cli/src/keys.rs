@@ -1,7 +1,7 @@
 //! Where keys come from: files, descriptors, programs, a terminal, standard input.
 //!
-//! The rules are cryptsetup's: a key file is read whole and nothing is trimmed; standard input without
-//! a key file gives its first line.
+//! The rules are cryptsetup's: a key file is read whole and nothing is trimmed; standard input
+//! without a key file gives its first line.
 
 use std::{
     fs::File,

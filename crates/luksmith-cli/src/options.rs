@@ -55,8 +55,8 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     limit_header_size: Option<u64>,
 
-    /// Accepts only headers that match this profile, in every field that it names, before any key is
-    /// derived: the name of a built-in one, or a file
+    /// Accepts only headers that match this profile, in every field that it names, before any key
+    /// is derived: the name of a built-in one, or a file
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) policy: Option<String>,
 

@@ -1,4 +1,5 @@
-//! What files and block devices can do beyond `std::fs`: sizes, holes, exclusive and direct opening.
+//! What files and block devices can do beyond `std::fs`: sizes, holes, exclusive and direct
+//! opening.
 //!
 //! Positioned reads and writes here are loops: they give all bytes or an error.
 
@@ -354,7 +355,8 @@ fn allocate(file: &File, flags: rustix::fs::FallocateFlags, at: u64, len: u64) -
     }
 }
 
-/// Gives the first byte at or after `from` that may be other than a hole, `None` if only holes follow.
+/// Gives the first byte at or after `from` that may be other than a hole, `None` if only holes
+/// follow.
 ///
 /// A system that knows no holes answers `from`.
 ///

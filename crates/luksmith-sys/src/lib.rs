@@ -1,8 +1,8 @@
 //! The few system calls that luksmith needs and the standard library does not have.
 //!
-//! Memory for secrets ([`LockedBytes`]) and for Argon2 ([`Arena`]), what files and block devices can
-//! do beyond `std::fs` ([`mod@file`]), what the machine has and spends ([`machine`]). Everything is best
-//! effort where the system lacks it, and says so.
+//! Memory for secrets ([`LockedBytes`]) and for Argon2 ([`Arena`]), what files and block devices
+//! can do beyond `std::fs` ([`mod@file`]), what the machine has and spends ([`machine`]).
+//! Everything is best effort where the system lacks it, and says so.
 //!
 //! ```
 //! use luksmith_sys::LockedBytes;

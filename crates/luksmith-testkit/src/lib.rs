@@ -1,7 +1,7 @@
 //! Crash and fault devices, models and golden images for luksmith's tests.
 //!
-//! Not published. Crates use it from their `tests/` folder only: inside a unit test, the crate under
-//! test and the one that this crate was built with would be two different crates.
+//! Not published. Crates use it from their `tests/` folder only: inside a unit test, the crate
+//! under test and the one that this crate was built with would be two different crates.
 #![expect(
     clippy::indexing_slicing,
     reason = "a test that indexes out of bounds should stop there"

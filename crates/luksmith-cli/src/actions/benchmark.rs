@@ -197,7 +197,8 @@ fn authenticated(text: &str, integrity: &str, key_bits: usize) -> Result<(), Fai
     if let Some(error) = failed {
         return Err(fail(error));
     }
-    // Opening replaces the ciphertext, so each round opens a fresh copy; the copy's time is taken off.
+    // Opening replaces the ciphertext, so each round opens a fresh copy; the copy's time is taken
+    // off.
     let mut opened = vec![0; REQUEST];
     let mut wrong = None;
     let copy = rate(|| black_box(&mut opened).copy_from_slice(&sealed));

@@ -63,8 +63,8 @@ impl Check {
 }
 
 impl Findings {
-    /// Reads the header, both copies of it where there are two. `None` if neither can be used, which
-    /// is a finding; a device without any trace of a header is a failure.
+    /// Reads the header, both copies of it where there are two. `None` if neither can be used,
+    /// which is a finding; a device without any trace of a header is a failure.
     fn read(
         &mut self,
         device: &dyn BlockDevice,

@@ -325,10 +325,7 @@ impl Integrity {
             luksmith::header::Format::None => luksmith::header::foreign_signature(&start),
             _ => Some("a LUKS header"),
         };
-        let integrity = start
-            .starts_with(b"integrt\0")
-            .then_some("an integrity device");
-        match found.or(integrity) {
+        match found {
             None => Ok(()),
             Some(found) => Err(Failure::new(
                 Kind::ALREADY_FORMATTED,

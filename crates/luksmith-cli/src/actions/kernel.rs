@@ -26,9 +26,6 @@ pub(crate) enum KernelOnly {
     /// (not supported yet)
     #[command(hide = true)]
     Reencrypt(Ignored),
-    /// (not supported yet)
-    #[command(hide = true)]
-    Resize(Ignored),
     /// (other formats)
     #[command(hide = true, name = "tcryptDump", aliases = ["bitlkDump", "fvault2Dump"])]
     OtherFormat(Ignored),
@@ -61,10 +58,6 @@ impl KernelOnly {
             Self::Reencrypt(_) => {
                 "reencrypt is not supported yet; `check` shows whether one is under way, cryptsetup \
                  finishes it"
-            }
-            Self::Resize(_) => {
-                "resize is not supported yet; a volume without integrity takes all of its file when \
-                 it is opened, `integrity resize` is for standalone devices"
             }
             Self::OtherFormat(_) => {
                 "only LUKS1 and LUKS2 are supported; use cryptsetup for other formats"

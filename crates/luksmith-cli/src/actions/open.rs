@@ -1,4 +1,5 @@
-//! `open`: here a volume stays open only while an action runs, so what is left is the test of a key.
+//! `open`: here a volume stays open only while an action runs, so what is left is the test of a
+//! key.
 
 use std::path::PathBuf;
 

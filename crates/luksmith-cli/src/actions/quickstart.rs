@@ -84,9 +84,9 @@ impl Quickstart {
             }
         };
         print(&format!(
-            "\nNeither root nor a kernel module was used. cryptsetup and the Linux kernel open the same \
-             volume.\nNot detected this way: an older state of a sector that is put back together with \
-             its older tag.\n{file}"
+            "\nNeither root nor a kernel module was used; cryptsetup and the Linux kernel open the \
+             same volume.\nNot detected this way: an older state of a sector that is put back \
+             together with its older tag.\n{file}"
         ))
     }
 }

@@ -237,8 +237,8 @@ impl KillSlot {
                 .iter()
                 .filter_map(|slot| slot.id.filter(|id| *id != self.slot))
                 .collect();
-            // Whoever kills a keyslot shows that another one will still open the volume. With -q a key
-            // that is named is still held against the others, as cryptsetup does it.
+            // Whoever kills a keyslot shows that another one will still open the volume. With -q a
+            // key that is named is still held against the others, as cryptsetup does it.
             if !others.is_empty() && (!context.batch || self.keys.is_named()) {
                 self.prove_another(changer, path, &others, context)?;
             }

@@ -135,7 +135,8 @@ impl HeaderRestore {
             ),
             Some(_) => format!("all keyslots of {name} are replaced by those of the backup"),
         };
-        // Replacing what the backup was made of is what was asked for; anything else is asked twice.
+        // Replacing what the backup was made of is what was asked for; anything else is asked
+        // twice.
         let expected = plan.target.as_ref().is_some_and(|target| {
             target.version() == plan.backup.version() && !plan.uuid_differs()
         });

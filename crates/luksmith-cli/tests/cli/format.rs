@@ -263,6 +263,43 @@ fn a_volume_key_may_be_given() {
 }
 
 #[test]
+fn a_volume_grows_with_its_file() {
+    let scratch = Scratch::new();
+    let key = scratch.file("key", b"pass");
+    for options in [&[][..], &["--integrity", "hmac-sha256"]] {
+        let path = text(&scratch.path("disk"));
+        assert_eq!(format(&path, &[&SMALL[..], options].concat()).text(), "");
+        holds_data(&path, &[]);
+        let resize = ["resize", &path, "--size", "12M", "-d", &key];
+        luksmith_with(&["resize", &path, "--size", "12M"], b"wrong").fails(2, "not the right key");
+        assert_eq!(
+            bytes(&path).len(),
+            6 << 20,
+            "a wrong key left the file larger"
+        );
+        assert!(luksmith(&resize).text().contains("for data."));
+        assert_eq!(bytes(&path).len(), 12 << 20);
+        let plaintext = luksmith(&["export", &path, "-d", &key]);
+        assert_eq!(plaintext.status, 0);
+        assert!(
+            plaintext.stdout.len() > 9 << 20,
+            "{}",
+            plaintext.stdout.len()
+        );
+        assert!(
+            plaintext
+                .stdout
+                .iter()
+                .skip(4096)
+                .take(24 * 4096)
+                .eq(&paint(5, 24 * 4096))
+        );
+        luksmith(&["resize", &path, "--size", "4M", "-d", &key]).fails(1, "would make it smaller");
+        std::fs::remove_file(&path).expect("a file");
+    }
+}
+
+#[test]
 fn quickstart_does_what_it_says() {
     let scratch = Scratch::new();
     let folder = text(&scratch.path(""));

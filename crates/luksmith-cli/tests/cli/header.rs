@@ -180,7 +180,6 @@ fn actions_of_the_kernel_say_so() {
         ("luksResume", "keys are wiped"),
         ("refresh", "options are given with each action"),
         ("reencrypt", "not supported yet"),
-        ("resize", "not supported yet"),
         ("tcryptDump", "only LUKS1 and LUKS2"),
     ] {
         luksmith(&[action, "--force", "name"]).fails(1, hint);

@@ -85,8 +85,8 @@ fn a_dump_is_the_one_that_integritysetup_prints() {
     let sectors = image("integrity-hmac-sha256").size / 512;
     let expected = format!(
         "INTEGRITY header information for {disk}.\nversion: 5\ntag size: 32 [bytes]\nsector size: \
-         4096 [bytes]\ndata size: {sectors} [512-byte units] ({} [bytes])\njournal sections: 1\nlog2 \
-         interleave sectors: 15\nlog2 blocks per bitmap: 12\nflags: fix_padding fix_hmac \n",
+         4096 [bytes]\ndata size: {sectors} [512-byte units] ({} [bytes])\njournal sections: 1\n\
+         log2 interleave sectors: 15\nlog2 blocks per bitmap: 12\nflags: fix_padding fix_hmac \n",
         sectors * 512
     );
     assert_eq!(dump.text(), expected);
