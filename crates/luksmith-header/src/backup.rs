@@ -25,7 +25,8 @@ pub fn backup_len(header: &Header) -> ByteLen {
 
 /// Reads what belongs into the backup file of a header and gives it to `sink`, piece by piece.
 ///
-/// Of a LUKS2 header whose copies are not both good and equally new, the backup holds two good ones.
+/// Of a LUKS2 header whose copies are not both good and equally new, the backup holds two good
+/// ones.
 /// The device is only read.
 ///
 /// # Errors
@@ -91,7 +92,8 @@ pub struct RestorePlan {
 impl RestorePlan {
     /// Checks a backup against its target.
     ///
-    /// A target without a header, or with one of the other version, is no error here: the caller asks
+    /// A target without a header, or with one of the other version, is no error here: the caller
+    /// asks
     /// before it overwrites what it does not know.
     ///
     /// # Errors
@@ -149,7 +151,8 @@ impl RestorePlan {
 
     /// Overwrites the target's header and keyslot areas with the backup's, and flushes.
     ///
-    /// A crash in between leaves a mixture: the caller has a durable backup of the old header before,
+    /// A crash in between leaves a mixture: the caller has a durable backup of the old header
+    /// before,
     /// and repeats the restore after.
     ///
     /// # Errors

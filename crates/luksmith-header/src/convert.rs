@@ -17,7 +17,7 @@ use rand_core::TryCryptoRng;
 use crate::{
     Error, device,
     json::{Object, Value},
-    luks1::{self, KEYSLOTS, SlotState},
+    luks1::{self, KEYSLOTS, KeyslotRecord, SlotState},
     luks2::{self, HeaderSize, MAX_KEYSLOTS_AREA_BYTES, Metadata},
     objects::{Kdf, Keyslot, KeyslotKind, SegmentKind},
 };
@@ -69,7 +69,8 @@ impl ToLuks2 {
     /// Makes the LUKS2 header of a LUKS1 device, or says what is in the way. Only reads.
     ///
     /// # Errors
-    /// [`Error::Convert`], [`Error::TooShort`] for a header device without room, [`Error::Field`] if
+    /// [`Error::Convert`], [`Error::TooShort`] for a header device without room, [`Error::Field`]
+    /// if
     /// the result would break a rule.
     ///
     /// # Format
@@ -173,55 +174,16 @@ fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
     Value::Object(members.into_iter().collect())
 }
 
+/// The members in the order in which cryptsetup's conversion writes them.
 fn luks2_tree(header: &luks1::Header, area: u64) -> Object {
     let hash = header.hash_name().to_lowercase();
-    let key_bytes = Value::integer(u64::from(header.key_bytes()));
-    let encryption = header.encryption();
-    let area_len = header.area_len().get().next_multiple_of(4096);
     let mut keyslots = Object::new();
     let mut ids = Vec::new();
     for (id, slot) in (0_u32..).zip(header.keyslots()) {
-        if slot.state != SlotState::Enabled {
-            continue;
+        if slot.state == SlotState::Enabled {
+            ids.push(text(id.to_string()));
+            keyslots.set(id.to_string(), luks2_keyslot(header, slot, &hash));
         }
-        ids.push(text(id.to_string()));
-        let offset = u64::from(slot.key_material_offset)
-            .saturating_mul(512)
-            .saturating_add(SHIFT);
-        keyslots.set(
-            id.to_string(),
-            object([
-                ("type", text("luks2")),
-                ("key_size", key_bytes.clone()),
-                (
-                    "kdf",
-                    object([
-                        ("type", text("pbkdf2")),
-                        ("hash", text(&hash)),
-                        ("iterations", Value::integer(u64::from(slot.iterations))),
-                        ("salt", text(Base64::encode_string(&slot.salt))),
-                    ]),
-                ),
-                (
-                    "af",
-                    object([
-                        ("type", text("luks1")),
-                        ("hash", text(&hash)),
-                        ("stripes", Value::integer(4000)),
-                    ]),
-                ),
-                (
-                    "area",
-                    object([
-                        ("type", text("raw")),
-                        ("encryption", text(&encryption)),
-                        ("key_size", key_bytes.clone()),
-                        ("offset", text(offset.to_string())),
-                        ("size", text(area_len.to_string())),
-                    ]),
-                ),
-            ]),
-        );
     }
     let payload = u64::from(header.payload_sector()).saturating_mul(512);
     let segment = object([
@@ -229,7 +191,7 @@ fn luks2_tree(header: &luks1::Header, area: u64) -> Object {
         ("offset", text(payload.to_string())),
         ("iv_tweak", text("0")),
         ("size", text("dynamic")),
-        ("encryption", text(&encryption)),
+        ("encryption", text(header.encryption())),
         ("sector_size", Value::integer(512)),
     ]);
     let digest = object([
@@ -244,21 +206,52 @@ fn luks2_tree(header: &luks1::Header, area: u64) -> Object {
             Value::integer(u64::from(header.digest_iterations())),
         ),
     ]);
+    let config = object([
+        ("json_size", text(HeaderSize::MIN.json_bytes().to_string())),
+        ("keyslots_size", text(area.to_string())),
+    ]);
     [
         ("keyslots", Value::Object(keyslots)),
         ("tokens", Value::Object(Object::new())),
         ("segments", object([("0", segment)])),
         ("digests", object([("0", digest)])),
-        (
-            "config",
-            object([
-                ("json_size", text(HeaderSize::MIN.json_bytes().to_string())),
-                ("keyslots_size", text(area.to_string())),
-            ]),
-        ),
+        ("config", config),
     ]
     .into_iter()
     .collect()
+}
+
+fn luks2_keyslot(header: &luks1::Header, slot: &KeyslotRecord, hash: &str) -> Value {
+    let key_bytes = || Value::integer(u64::from(header.key_bytes()));
+    let offset = u64::from(slot.key_material_offset)
+        .saturating_mul(512)
+        .saturating_add(SHIFT);
+    let len = header.area_len().get().next_multiple_of(4096);
+    let kdf = object([
+        ("type", text("pbkdf2")),
+        ("hash", text(hash)),
+        ("iterations", Value::integer(u64::from(slot.iterations))),
+        ("salt", text(Base64::encode_string(&slot.salt))),
+    ]);
+    let af = object([
+        ("type", text("luks1")),
+        ("hash", text(hash)),
+        ("stripes", Value::integer(4000)),
+    ]);
+    let area = object([
+        ("type", text("raw")),
+        ("encryption", text(header.encryption())),
+        ("key_size", key_bytes()),
+        ("offset", text(offset.to_string())),
+        ("size", text(len.to_string())),
+    ]);
+    object([
+        ("type", text("luks2")),
+        ("key_size", key_bytes()),
+        ("kdf", kdf),
+        ("af", af),
+        ("area", area),
+    ])
 }
 
 /// A LUKS2 header as LUKS1.
@@ -417,7 +410,8 @@ impl Luks1Facts {
     }
 }
 
-/// Checks the keyslots and gives the first sector of each of the eight areas: those of keyslots that
+/// Checks the keyslots and gives the first sector of each of the eight areas: those of keyslots
+/// that
 /// are there, moved down, and gaps for the others.
 fn areas(
     metadata: &Metadata,

@@ -1,6 +1,7 @@
 //! What well-known tokens say: their fields, read from the object that stands in the header.
 //!
-//! A token is a note of some program; nothing in it is judged when a header is read. These views take
+//! A token is a note of some program; nothing in it is judged when a header is read. These views
+//! take
 //! what they know and name what is missing; the object itself stays as it is.
 
 use alloc::{
@@ -115,7 +116,8 @@ impl TokenView {
 }
 
 impl KeyringToken {
-    /// Makes the object of a new token for these keyslots, in the order in which cryptsetup writes its
+    /// Makes the object of a new token for these keyslots, in the order in which cryptsetup writes
+    /// its
     /// members.
     #[must_use]
     pub fn to_object(key_description: &str, keyslots: &[u32]) -> Object {
@@ -272,7 +274,8 @@ mod tests {
             read(
                 r#"{"type":"systemd-fido2","keyslots":["2"],"fido2-credential":"AA==",
                 "fido2-salt":"AQ==","fido2-rp":"io.systemd.cryptsetup",
-                "fido2-clientPin-required":true,"fido2-up-required":true,"fido2-uv-required":false}"#
+                "fido2-clientPin-required":true,"fido2-up-required":true,
+                "fido2-uv-required":false}"#
             ),
             Ok(TokenView::Fido2(Fido2Token {
                 credential: [0].into(),

@@ -94,7 +94,8 @@ fn a_crash_during_a_repair_loses_nothing() {
     }
 }
 
-/// A LUKS1 header is two sectors without a second copy: a crash may undo or break the one change that
+/// A LUKS1 header is two sectors without a second copy: a crash may undo or break the one change
+/// that
 /// was under way, and nothing else.
 #[test]
 fn a_crash_while_a_luks1_header_is_written_touches_no_other_keyslot() {

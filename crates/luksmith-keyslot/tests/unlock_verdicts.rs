@@ -1,4 +1,5 @@
-//! Changed headers that cryptsetup accepts: the passphrases that open them there open them here, but
+//! Changed headers that cryptsetup accepts: the passphrases that open them there open them here,
+//! but
 //! for what is listed below.
 
 use std::{collections::BTreeMap, fmt::Write as _};
@@ -35,7 +36,8 @@ fn may_open(name: &str, theirs: i32) -> bool {
         || name == "luks2-64k/stale-secondary-in-dead-primary-older"
 }
 
-/// Tells whether we refuse on purpose what cryptsetup opened: a digest that cannot be verified, which
+/// Tells whether we refuse on purpose what cryptsetup opened: a digest that cannot be verified,
+/// which
 /// it takes for a match with any key.
 fn may_refuse(name: &str) -> bool {
     name.starts_with("luks2/member/digests.0.") || name.starts_with("luks2/rule/digest-")

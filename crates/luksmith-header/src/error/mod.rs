@@ -458,7 +458,8 @@ pub enum Error {
     },
     /// A backup was made in a state that must not be brought back.
     #[error(
-        "the backup carries the requirement \"{requirement}\", so restoring it could damage the data"
+        "the backup carries the requirement \"{requirement}\", so restoring it could damage the \
+         data"
     )]
     RestoreRequirement {
         /// The requirement.

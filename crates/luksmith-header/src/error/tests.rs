@@ -17,7 +17,8 @@ use crate::{
     limits::KdfUser,
 };
 
-/// Gives the variant's name. A new variant does not compile until it stands here, and then fails the
+/// Gives the variant's name. A new variant does not compile until it stands here, and then fails
+/// the
 /// test until there is an example.
 macro_rules! variants {
     ($list:ident, $name:ident, $type:ident: $($variant:ident)+) => {
@@ -33,9 +34,11 @@ macro_rules! variants {
 
 variants! { ERRORS, error_name, Error:
     Device NotLuks UnsupportedVersion Luks1OldReencryption TooShort Magic CopyVersion CopyOffset
-    CopySize HeaderBytes ChecksumHash Checksum Json JsonTail Field OlderCopy NoUsableCopy Overwritten
+    CopySize HeaderBytes ChecksumHash Checksum Json JsonTail Field OlderCopy NoUsableCopy
+    Overwritten
     Luks1Hash Luks1HashLength Luks1Stripes Luks1SlotOffset Luks1SlotInData Luks1SlotsOverlap
-    Luks1KeyBytes DigestHash Argon2Memory Argon2Lanes Argon2Work Pbkdf2Iterations KeyBytes LabelLength Policy ProfileText Profile
+    Luks1KeyBytes DigestHash Argon2Memory Argon2Lanes Argon2Work Pbkdf2Iterations KeyBytes
+    LabelLength Policy ProfileText Profile
     UuidText NoSuchObject ObjectInUse NewerDamagedCopy RestoreMismatch RestoreRequirement Convert
      ObjectId NoFreeObject NoAreaSpace MetadataFull ConcurrentUpdate
     Option Random
@@ -43,8 +46,10 @@ variants! { ERRORS, error_name, Error:
 
 variants! { FAULTS, fault_name, Fault:
     Missing Type Empty Key Decimal Unsigned32 Zero Multiple TooLarge TooSmall Word Reference
-    RequirementTwice NoSegment RegularBehindBackup SegmentIds SegmentCount DynamicNotLast Overlap Wraps
-    NoDigest DigestCount Dynamic ReencryptionLacks ReencryptionMismatch DataOffset AreaEnd TextTooLong
+    RequirementTwice NoSegment RegularBehindBackup SegmentIds SegmentCount DynamicNotLast Overlap
+    Wraps
+    NoDigest DigestCount Dynamic ReencryptionLacks ReencryptionMismatch DataOffset AreaEnd
+    TextTooLong
     JsonSize Members PowerOfTwo UnknownMember Range Base64 Hex Length
 }
 

@@ -41,13 +41,16 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// Finds what can be put right in the first 1024 bytes of a device of `device_len` bytes. Enabled
+    /// Finds what can be put right in the first 1024 bytes of a device of `device_len` bytes.
+    /// Enabled
     /// keyslots are never touched. Nothing is written: [`write`](super::write) does that.
     ///
     /// # Errors
     /// [`Error::NotLuks`], [`Error::UnsupportedVersion`], [`Error::Luks1OldReencryption`];
-    /// [`Error::Option`] for a key length that has no usual layout; [`Error::Luks1SlotOffset`] for a
-    /// first keyslot in front of its usual place; and what [`Header::parse`] gives for a header that
+    /// [`Error::Option`] for a key length that has no usual layout; [`Error::Luks1SlotOffset`] for
+    /// a
+    /// first keyslot in front of its usual place; and what [`Header::parse`] gives for a header
+    /// that
     /// breaks a rule all the same.
     ///
     /// # Format

@@ -2,7 +2,8 @@
 //!
 //! There is one copy and no checksum: a header of 1024 bytes is written in one request of whole
 //! sectors and flushed. What keeps a crash from losing keys is the caller's order: a new area is
-//! written and flushed before the header that enables it, and no area that still holds the only copy
+//! written and flushed before the header that enables it, and no area that still holds the only
+//! copy
 //! of a wanted key is overwritten (`luksmith-keyslot`, `change`).
 
 use alloc::{boxed::Box, string::String, vec};

@@ -50,7 +50,8 @@ pub struct Candidate {
     pub at: ByteOffset,
     /// What. Of several good ones only the newest is here, the others are [`Error::OlderCopy`].
     pub copy: Result<Copy, Error>,
-    /// Sequence number that it claims to have, if the magic of a secondary copy stands there, however
+    /// Sequence number that it claims to have, if the magic of a secondary copy stands there,
+    /// however
     /// damaged the rest is.
     pub claimed_seqid: Option<u64>,
 }
@@ -257,7 +258,8 @@ impl Pair {
         if self.primary.is_err() {
             self.refuse_hidden_candidates()?;
         }
-        // Whoever wrote another format over the primary may have meant to: cryptsetup refuses to use
+        // Whoever wrote another format over the primary may have meant to: cryptsetup refuses to
+        // use
         // what it would have to repair, and so do we, until a repair is asked for by name.
         if let Some(found) = self.foreign
             && !self.both_are_current()

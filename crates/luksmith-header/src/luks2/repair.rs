@@ -54,7 +54,8 @@ impl Pair {
         }))
     }
 
-    /// Overwrites the copy that is damaged or older with the good one, on the device that the pair was
+    /// Overwrites the copy that is damaged or older with the good one, on the device that the pair
+    /// was
     /// read from or on a copy of it, and flushes. Gives what was done.
     ///
     /// The sequence number and the JSON text stay as they are, to the byte; the salt is new. The

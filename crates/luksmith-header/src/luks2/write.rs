@@ -123,7 +123,8 @@ fn check_label(field: &'static str, text: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// Before the first write: [`Error::Field`], [`Error::MetadataFull`], [`Error::TooShort`],
-/// [`Error::ConcurrentUpdate`], [`Error::NewerDamagedCopy`], [`Error::Random`]. [`Error::Device`] may come after some writes:
+/// [`Error::ConcurrentUpdate`], [`Error::NewerDamagedCopy`], [`Error::Random`]. [`Error::Device`]
+/// may come after some writes:
 /// then
 /// read the header again, it is the old or the new one.
 pub fn write<D, R>(device: &D, header: &mut Header, random: &mut R) -> Result<(), Error>

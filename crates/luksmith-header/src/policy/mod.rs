@@ -1,6 +1,7 @@
 //! Header policy: is this the header that was expected? Asked before any key is derived.
 //!
-//! A header read from a disk that somebody else controls can be valid and still be wrong: its cipher
+//! A header read from a disk that somebody else controls can be valid and still be wrong: its
+//! cipher
 //! weaker, its integrity gone, its data elsewhere, a second keyslot added. A [`Policy`] judges a
 //! header that was read into memory, field by field; nothing is read again afterwards.
 //!

@@ -178,7 +178,8 @@ impl Profile {
     /// field by a typing mistake would check less than it says.
     ///
     /// # Errors
-    /// [`Error::ProfileText`] for what is not JSON, [`Error::Profile`] for a field that is missing, of
+    /// [`Error::ProfileText`] for what is not JSON, [`Error::Profile`] for a field that is
+    /// missing, of
     /// a wrong type or unknown.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let limits = ParseLimits { elements: 4096 };
@@ -193,60 +194,19 @@ impl Profile {
     }
 
     fn read(top: &ObjectNode<'_, '_>) -> Result<Self, Error> {
-        only(
-            top,
-            &[
-                "name",
-                "luks",
-                "checksum",
-                "keyslots",
-                "segment",
-                "digest",
-                "flags",
-                "requirements",
-                "tokens",
-            ],
-        )?;
-        let luks_field = top.member("luks")?;
-        let luks = range(&luks_field)?;
-        if luks.min != luks.max || !(1..=2).contains(&luks.min) {
-            return luks_field.fail(Fault::Word {
-                found: crate::Quoted::new(&luks.to_string()),
-                expected: "1 or 2",
-            });
-        }
+        only(top, &TOP)?;
         let slots = top.member("keyslots")?;
         let slots = slots.object()?;
-        only(
-            &slots,
-            &[
-                "count",
-                "key_bytes",
-                "key_bytes_with_integrity",
-                "area_encryption",
-                "area_key_bytes",
-                "af_hash",
-                "kdf",
-            ],
-        )?;
+        only(&slots, &KEYSLOTS)?;
         let segment = top.member("segment")?;
         let segment = segment.object()?;
-        only(
-            &segment,
-            &[
-                "offset",
-                "offset_detached",
-                "encryption",
-                "sector_size",
-                "integrity",
-            ],
-        )?;
+        only(&segment, &SEGMENT)?;
         let digest = top.member("digest")?;
         let digest = digest.object()?;
         only(&digest, &["hash", "iterations"])?;
         Ok(Self {
             name: top.member("name")?.word()?.to_string(),
-            luks: luks.min,
+            luks: version(&top.member("luks")?)?,
             checksum: words(&top.member("checksum")?)?,
             keyslots: range(&slots.member("count")?)?,
             key_bytes_plain: range(&slots.member("key_bytes")?)?.max,
@@ -271,6 +231,50 @@ impl Profile {
             tokens: words(&top.member("tokens")?)?,
         })
     }
+}
+
+/// Members of a profile.
+const TOP: [&str; 9] = [
+    "name",
+    "luks",
+    "checksum",
+    "keyslots",
+    "segment",
+    "digest",
+    "flags",
+    "requirements",
+    "tokens",
+];
+
+/// Members of `keyslots`.
+const KEYSLOTS: [&str; 7] = [
+    "count",
+    "key_bytes",
+    "key_bytes_with_integrity",
+    "area_encryption",
+    "area_key_bytes",
+    "af_hash",
+    "kdf",
+];
+
+/// Members of `segment`.
+const SEGMENT: [&str; 5] = [
+    "offset",
+    "offset_detached",
+    "encryption",
+    "sector_size",
+    "integrity",
+];
+
+fn version(node: &Node<'_, '_>) -> Result<u64, Error> {
+    let version = node.unsigned64()?;
+    if (1..=2).contains(&version) {
+        return Ok(version);
+    }
+    node.fail(Fault::Word {
+        found: crate::Quoted::new(&version.to_string()),
+        expected: "1 or 2",
+    })
 }
 
 /// Says of a broken rule that it is the profile's, not the header's.
