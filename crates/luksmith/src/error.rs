@@ -397,7 +397,13 @@ fn of_header(error: &luksmith_header::Error) -> ErrorKind {
             },
             kind => kind,
         },
+        Error::Policy { .. } => ErrorKind::Policy,
         Error::LabelLength { .. }
+        | Error::ProfileText { .. }
+        | Error::Profile { .. }
+        | Error::RestoreMismatch { .. }
+        | Error::RestoreRequirement { .. }
+        | Error::Convert { .. }
         | Error::UuidText { .. }
         | Error::NoSuchObject { .. }
         | Error::ObjectInUse { .. }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use luksmith_block::{BlockDevice, Control};
+use luksmith_header::policy::{Expectations, Policy};
 use luksmith_header::{Header, Limits};
 use luksmith_keyslot::Threads;
 
@@ -218,6 +219,21 @@ impl OpenOptions {
     pub fn policy(mut self, policy: impl HeaderPolicy + 'static) -> Self {
         self.policy = Some(Arc::new(policy));
         self
+    }
+
+    /// Has the header judged by a profile: see [`luksmith_header::policy`].
+    #[must_use]
+    pub fn pinned(self, policy: Policy, expected: Expectations) -> Self {
+        self.policy(
+            move |header: &Header| match policy.violations(header, &expected).first() {
+                None => Ok(()),
+                Some(violation) => Err(Violation {
+                    field: violation.field.as_str().to_owned(),
+                    found: violation.found.as_str().to_owned(),
+                    expected: violation.expected.as_str().to_owned(),
+                }),
+            },
+        )
     }
 
     /// Gives the handle on which the caller cancels a key derivation.

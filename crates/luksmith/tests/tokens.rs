@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use luksmith::block::{BlockDevice, ByteLen, MemDevice, SectorSize};
 use luksmith::header::json::{Object, Value};
+use luksmith::header::policy::{Expectations, Policy, Profile};
 use luksmith::header::{Header, Kdf, Keyslot, KeyslotKind, Limits};
 use luksmith::{
     Error, ErrorKind, FormatOptions, HandlerError, HeaderPlace, Init, KdfChoice, NewKeys,
-    OpenOptions, Passphrase, Tags, TokenHandler, TokenRef, format, open_with_tokens,
+    OpenOptions, Passphrase, Tags, TokenHandler, TokenRef, Unlock, format, open, open_with_tokens,
 };
 
 /// Hands out what the token's member `word` says.
@@ -107,6 +108,48 @@ fn limits_hold_for_all_tokens_together() {
     let options = OpenOptions::new().limits(limits);
     let error = open_with_tokens(device, &mut [&mut word], &options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OverLimit, "{error}");
+}
+
+#[test]
+fn what_a_profile_makes_its_policy_accepts_and_others_are_refused_by_name() {
+    let passphrase = Passphrase::new(&[7; 32]).expect("a passphrase");
+    for (options, name) in [
+        (FormatOptions::ephemeral(), "emptydir"),
+        (
+            FormatOptions::secure_mount().init(Init::None),
+            "secure-mount",
+        ),
+        (
+            FormatOptions::constellation(Tags::Hmac).init(Init::None),
+            "constellation",
+        ),
+        (
+            FormatOptions::workload_image().kdf(KdfChoice::HighEntropy),
+            "mkcw",
+        ),
+    ] {
+        let device = MemDevice::new(ByteLen::new(24 << 20), SectorSize::S512).expect("a device");
+        let device = Arc::new(device);
+        let keys = NewKeys::passphrase(&passphrase);
+        let volume = format(device.clone(), keys, &options).expect("a volume");
+        let image = volume.header_image();
+        volume.close().expect("a clean close");
+        let opened = |profile: &str| {
+            let mut opening = OpenOptions::new().read_only();
+            let mut expected = Expectations::default();
+            if let Some(image) = &image {
+                expected.detached = true;
+                opening = opening.detached_header(MemDevice::from_bytes(image, SectorSize::S512));
+            }
+            let profile = Profile::built_in(profile).expect("a built-in profile");
+            let opening = opening.pinned(Policy::pinned(profile), expected);
+            open(device.clone(), Unlock::Passphrase(&passphrase), &opening)
+        };
+        opened(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let error = opened("contrast").expect_err("another profile");
+        assert_eq!(error.kind(), ErrorKind::Policy, "{name}: {error}");
+        assert!(matches!(error, Error::Policy { .. }), "{name}: {error}");
+    }
 }
 
 fn kdf_of(slot: &Keyslot) -> Option<&Kdf> {
