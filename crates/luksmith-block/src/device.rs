@@ -26,7 +26,7 @@ pub struct Capabilities {
 /// * offsets and lengths are multiples of [`sector_size`](Self::sector_size);
 /// * between two flushes, writes may reach the medium in any order and may tear at 512 bytes;
 /// * after [`flush`](Self::flush) returned `Ok`, what was acknowledged before it survives power
-/// loss;
+///   loss;
 /// * overlapping requests from several threads are not ordered by the device.
 pub trait BlockDevice: Send + Sync {
     /// Gives the size, constant for the life of the device.

@@ -26,8 +26,8 @@ pub(crate) struct Resize {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<u64>,
 
-    /// What new sectors of an authenticated volume read as until they are written [default: tags for
-    /// HMAC on a file that --size grows, else wipe]
+    /// What new sectors of an authenticated volume read as until they are written
+    /// [default: tags for HMAC on a file that --size grows, else wipe]
     #[arg(long, value_enum)]
     init: Option<InitArg>,
 
