@@ -1,5 +1,6 @@
 //! The project's own tools, so that nothing else is installed: `cargo xtask help`.
 
+mod asm;
 mod bench;
 mod ci;
 mod command;
@@ -16,6 +17,7 @@ use failure::{Failure, Result};
 const HELP: &str = "\
 cargo xtask COMMAND
 
+  asm              inner loops of the AES kernels: no calls, spills as recorded; --write
   bench-report [F] docs/benchmarks.md and its plots, from the newest record or from F
   ci [STEP...]     the gate: every step, or those named; --list names them
   fuzz [TARGET...] builds the fuzz targets and runs each; --seconds N for all together (60)
@@ -41,6 +43,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         None => ("help", arguments),
     };
     match command {
+        "asm" => asm::check(rest),
         "bench-report" => bench::report(rest),
         "ci" => ci::run(rest),
         "fuzz" => fuzz::run(rest),

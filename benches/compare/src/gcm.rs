@@ -57,7 +57,7 @@ fn case(row: &'static str, seal: bool, sector_bytes: usize) -> Case<'static> {
     OpenSslGcm::new(&key, true).seal(request.run(), sealed.bytes(), &mut sealed_tags);
     let sealed = sealed.bytes().to_vec();
     let mut contenders = Vec::new();
-    let mut add = |name, mut work: Work| {
+    for (name, mut work) in works(&key, seal) {
         let request = Request::new(sector_bytes);
         let (mut src, mut data) = (Pages::pattern(REQUEST), Pages::pattern(REQUEST));
         src.bytes().copy_from_slice(&sealed);
@@ -77,46 +77,6 @@ fn case(row: &'static str, seal: bool, sector_bytes: usize) -> Case<'static> {
             name,
             work: Box::new(move || work(&request, src.bytes(), data.bytes(), &mut tags)),
         });
-    };
-    let mut openssl = OpenSslGcm::new(&key, seal);
-    add(
-        "openssl",
-        Box::new(move |request, src, data, tags| {
-            if seal {
-                openssl.seal(request.run(), data, tags);
-            } else {
-                openssl.open(request.run(), src, data, tags);
-            }
-        }),
-    );
-    let mut aws = AwsLcGcm::new(&key, seal);
-    add(
-        "aws-lc",
-        Box::new(move |request, src, data, tags| {
-            if seal {
-                aws.seal(request.run(), data, tags);
-            } else {
-                aws.open(request.run(), src, data, tags);
-            }
-        }),
-    );
-    for backend in Backend::available() {
-        let gcm = GcmKey::with_backend(&key, backend).expect("an available backend");
-        if gcm.backend() != backend {
-            continue;
-        }
-        add(
-            contender_name(backend),
-            Box::new(move |request, src, data, tags| {
-                if seal {
-                    gcm.seal_in_place(request.run(), data, tags)
-                        .expect("shapes fit");
-                } else {
-                    gcm.open(request.run(), src, tags, data)
-                        .expect("tags are right");
-                }
-            }),
-        );
     }
     let verb = if seal { "seal" } else { "open" };
     let run = REQUEST / sector_bytes;
@@ -127,6 +87,53 @@ fn case(row: &'static str, seal: bool, sector_bytes: usize) -> Case<'static> {
         bytes: REQUEST,
         contenders,
     }
+}
+
+/// Everybody who can do it.
+fn works(key: &[u8; 32], seal: bool) -> Vec<(&'static str, Work)> {
+    let mut openssl = OpenSslGcm::new(key, seal);
+    let mut aws = AwsLcGcm::new(key, seal);
+    let mut works: Vec<(&'static str, Work)> = vec![
+        (
+            "openssl",
+            Box::new(move |request, src, data, tags| {
+                if seal {
+                    openssl.seal(request.run(), data, tags);
+                } else {
+                    openssl.open(request.run(), src, data, tags);
+                }
+            }),
+        ),
+        (
+            "aws-lc",
+            Box::new(move |request, src, data, tags| {
+                if seal {
+                    aws.seal(request.run(), data, tags);
+                } else {
+                    aws.open(request.run(), src, data, tags);
+                }
+            }),
+        ),
+    ];
+    for backend in Backend::available() {
+        let gcm = GcmKey::with_backend(key, backend).expect("an available backend");
+        if gcm.backend() != backend {
+            continue;
+        }
+        works.push((
+            contender_name(backend),
+            Box::new(move |request, src, data, tags| {
+                if seal {
+                    gcm.seal_in_place(request.run(), data, tags)
+                        .expect("shapes fit");
+                } else {
+                    gcm.open(request.run(), src, tags, data)
+                        .expect("tags are right");
+                }
+            }),
+        ));
+    }
+    works
 }
 
 pub fn cases() -> Vec<Case<'static>> {

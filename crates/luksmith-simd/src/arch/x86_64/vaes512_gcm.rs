@@ -143,6 +143,10 @@ pub(crate) fn crypt<const N: usize, const DECRYPT: bool>(
         };
         batch.set(at, nonce, ad, run.sector_bytes);
     }
+    let ad_blocks = run.ad_bytes.div_ceil(16);
+    let data_from = POWERS - 1 - run.sector_bytes / 16;
+    batch.edge_powers[..ad_blocks].copy_from_slice(&keys.powers[data_from - ad_blocks..data_from]);
+    batch.edge_powers[3] = keys.powers[POWERS - 1];
     #[expect(unsafe_code, reason = "call of a function with target features")]
     // SAFETY: a `Vaes512` exists only if `Vaes512::detect` saw avx512f, avx512bw, vaes, vpclmulqdq
     // and pclmulqdq on this machine, which are all that `sectors` enables.
@@ -156,6 +160,8 @@ struct Batch {
     /// Per sector, the associated data in up to three blocks, and in the fourth the lengths of
     /// both parts in bits.
     edges: [[[u8; 16]; 4]; BATCH],
+    /// The powers of the hash key that belong to the blocks of an edge.
+    edge_powers: [[u8; 16]; 4],
     /// Per sector, the counter block that counts 0.
     nonces: [[u8; 16]; BATCH],
     /// Per sector, the counter block that counts 1; encrypted, it masks the tag.
@@ -166,6 +172,7 @@ impl Batch {
     const fn zeroed() -> Self {
         Self {
             edges: [[[0; 16]; 4]; BATCH],
+            edge_powers: [[0; 16]; 4],
             nonces: [[0; 16]; BATCH],
             masks: [[0; 16]; BATCH],
         }
@@ -196,16 +203,12 @@ fn sectors<const N: usize, const DECRYPT: bool>(
     tags: &mut [[u8; TAG_BYTES]],
 ) {
     let steps = run.sector_bytes / STEP;
-    let ad_blocks = run.ad_bytes.div_ceil(16);
     // Block i of n has power n + 1 - i, since the block of lengths comes after it.
     let from = POWERS - 1 - steps * STEP / 16;
     let (powers, _) = keys.powers[from..POWERS - 1]
         .as_flattened()
         .as_chunks::<64>();
-    let mut edge_powers = [[0; 16]; 4];
-    edge_powers[..ad_blocks].copy_from_slice(&keys.powers[from - ad_blocks..from]);
-    edge_powers[3] = keys.powers[POWERS - 1];
-    let edge_powers = load_blocks(&edge_powers);
+    let edge_powers = load_blocks(&batch.edge_powers);
     let mut round_keys = [_mm512_setzero_si512(); N];
     for (to, key) in round_keys.iter_mut().zip(&keys.keys.0) {
         *to = spread(key);

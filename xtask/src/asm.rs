@@ -1,0 +1,211 @@
+//! `asm`: looks at the inner loops that the compiler made of the AES kernels.
+//!
+//! A call, a bounds check or a vector that is kept on the stack in such a loop costs more than any
+//! care in the source gains, and shows nowhere else.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::command::{cargo, root, run};
+use crate::{Failure, Result};
+
+/// What was found when the kernels were last looked at by a person.
+const RECORD: &str = "xtask/asm-kernels.csv";
+/// Kernels whose loops are looked at, by a part of their mangled names.
+const KERNELS: [&str; 4] = [
+    "aesni3run",
+    "vaes2563run",
+    "vaes5123run",
+    "vaes512_gcm7sectors",
+];
+/// Fewer AES instructions than this make no inner loop: they are the tweaks of a group.
+const LOOP: usize = 36;
+
+/// The blocks with AES rounds of one kernel, all its copies together.
+#[derive(Default, Debug, PartialEq, Eq, Clone, Copy)]
+struct Found {
+    blocks: usize,
+    calls: usize,
+    /// Vectors stored to the stack, the most in one block.
+    spills: usize,
+}
+
+/// Compiles luksmith-simd and compares its inner loops with the record; `--write` renews it.
+pub(crate) fn check(arguments: &[String]) -> Result<()> {
+    if !cfg!(target_arch = "x86_64") {
+        println!("asm: not covered on this machine: the kernels looked at are those of x86-64");
+        return Ok(());
+    }
+    let folder = root().join("target/asm");
+    run(cargo([
+        "rustc",
+        "-q",
+        "-p",
+        "luksmith-simd",
+        "--release",
+        "--features",
+        "gcm",
+        "--lib",
+    ])
+    .arg("--target-dir")
+    .arg(&folder)
+    .args(["--", "--emit=asm", "-Ccodegen-units=1", "-Cdebuginfo=0"]))?;
+    let path = assembly(&folder.join("release/deps"))?;
+    let text = fs::read_to_string(&path).map_err(|error| Failure::at(&path, &error))?;
+    let found = inspect(&text);
+    let record = root().join(RECORD);
+    if arguments.iter().any(|argument| argument == "--write") {
+        return fs::write(&record, render(&found)).map_err(|error| Failure::at(&record, &error));
+    }
+    let recorded = fs::read_to_string(&record).map_err(|error| Failure::at(&record, &error))?;
+    compare(&found, &recorded)
+}
+
+/// The newest file of assembly of the crate.
+fn assembly(folder: &std::path::Path) -> Result<PathBuf> {
+    let entries = fs::read_dir(folder).map_err(|error| Failure::at(folder, &error))?;
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("luksmith_simd") && name.ends_with(".s")
+        })
+        .max_by_key(|path| fs::metadata(path).and_then(|data| data.modified()).ok())
+        .ok_or_else(|| Failure::new(format!("{}: no assembly was written", folder.display())))
+}
+
+/// Splits functions into blocks at labels and jumps, and sums up those with AES rounds.
+fn inspect(text: &str) -> BTreeMap<&'static str, Found> {
+    let mut found: BTreeMap<&'static str, Found> =
+        KERNELS.map(|kernel| (kernel, Found::default())).into();
+    let mut kernel = None;
+    let (mut rounds, mut calls, mut spills) = (0, 0, 0);
+    for line in text.lines() {
+        let code = line.trim();
+        let is_label = !line.starts_with(['\t', ' ']) && line.ends_with(':');
+        let is_jump = code.starts_with('j') || code.starts_with("ret");
+        if is_label || is_jump {
+            if let Some(found) = kernel.and_then(|kernel| found.get_mut(kernel))
+                && rounds >= LOOP
+            {
+                found.blocks += 1;
+                found.calls += calls;
+                found.spills = found.spills.max(spills);
+            }
+            (rounds, calls, spills) = (0, 0, 0);
+        }
+        if is_label && !line.starts_with(".L") {
+            kernel = KERNELS.into_iter().find(|kernel| line.contains(kernel));
+        }
+        rounds += usize::from(["aesenc", "aesdec"].iter().any(|name| code.contains(name)));
+        calls += usize::from(code.starts_with("call"));
+        let is_vector_move = code.starts_with("vmov") || code.starts_with("mov");
+        let to_stack = code
+            .split_once(", ")
+            .is_some_and(|(_, to)| to.ends_with("(%rsp)"));
+        spills += usize::from(is_vector_move && to_stack && code.contains("mm"));
+    }
+    found
+}
+
+fn render(found: &BTreeMap<&'static str, Found>) -> String {
+    let mut text =
+        String::from("kernel,blocks with AES rounds,calls,vectors stored to the stack\n");
+    for (
+        kernel,
+        Found {
+            blocks,
+            calls,
+            spills,
+        },
+    ) in found
+    {
+        let _ = writeln!(text, "{kernel},{blocks},{calls},{spills}");
+    }
+    text
+}
+
+fn compare(found: &BTreeMap<&'static str, Found>, recorded: &str) -> Result<()> {
+    let mut complaints = String::new();
+    for (
+        kernel,
+        Found {
+            blocks,
+            calls,
+            spills,
+        },
+    ) in found
+    {
+        let line = recorded
+            .lines()
+            .find_map(|line| line.strip_prefix(kernel)?.strip_prefix(','));
+        let allowed = line.and_then(|line| line.rsplit(',').next()?.parse::<usize>().ok());
+        if *blocks == 0 {
+            let _ = writeln!(complaints, "{kernel}: no inner loop found");
+        }
+        if *calls > 0 {
+            let _ = writeln!(
+                complaints,
+                "{kernel}: {calls} calls in inner loops, none are allowed"
+            );
+        }
+        match allowed {
+            None => {
+                let _ = writeln!(complaints, "{kernel}: {RECORD} does not list it");
+            }
+            Some(allowed) if *spills > allowed => {
+                let _ = writeln!(
+                    complaints,
+                    "{kernel}: {spills} vectors go to the stack in one inner loop, {RECORD} has {allowed}"
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    if complaints.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(complaints.trim_end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(extra: &str) -> String {
+        let rounds = "\tvaesenc\t%zmm1, %zmm2, %zmm2\n".repeat(LOOP);
+        format!("_ZN7vaes5123run17h0E:\n{rounds}{extra}\tjne\t.LBB0_1\n")
+    }
+
+    #[test]
+    fn a_call_and_a_spill_in_a_loop_are_found() {
+        let spill = "\tvmovdqu64\t%zmm0, 64(%rsp)\n\tcallq\tmemcpy\n\tmovq\t%rax, 8(%rsp)\n";
+        let found = inspect(&block(spill));
+        assert_eq!(
+            found["vaes5123run"],
+            Found {
+                blocks: 1,
+                calls: 1,
+                spills: 1
+            }
+        );
+        assert_eq!(found["aesni3run"], Found::default());
+    }
+
+    #[test]
+    fn more_spills_than_recorded_are_refused_and_as_many_are_not() {
+        let found = inspect(&block("\tvmovdqu64\t%zmm0, 64(%rsp)\n"));
+        let only: BTreeMap<_, _> = [("vaes5123run", found["vaes5123run"])].into();
+        assert!(compare(&only, "vaes5123run,1,0,1\n").is_ok());
+        assert!(compare(&only, "vaes5123run,1,0,0\n").is_err());
+        assert!(compare(&only, "").is_err());
+    }
+
+    #[test]
+    fn a_kernel_without_a_loop_is_a_complaint() {
+        assert!(compare(&inspect(""), "aesni3run,1,0,9\n").is_err());
+    }
+}
