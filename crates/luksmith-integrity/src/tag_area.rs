@@ -322,3 +322,7 @@ impl PagePiece {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(shuttle))]
+mod tests;

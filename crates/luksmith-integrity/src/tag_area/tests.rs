@@ -1,0 +1,97 @@
+use luksmith_block::{MemDevice, SectorCount, SectorSize};
+
+use super::*;
+use crate::{DeviceSizes, FormatRequest};
+
+/// A metadata device whose tags end 512 bytes into their last page.
+fn area() -> (TagArea, MemDevice) {
+    let sizes = DeviceSizes {
+        data: SectorCount::new(32768),
+        meta: Some(SectorCount::new(4096)),
+    };
+    let request = FormatRequest::new(20, SectorSize::S512).unwrap();
+    let (_, layout) = request.plan(sizes).unwrap();
+    let tags = 32768 * 20;
+    let end = ByteLen::new((layout.tag_origin().get() + tags + 512) / 512 * 512);
+    let disk = MemDevice::new(end, SectorSize::S512).unwrap();
+    (TagArea::new(&layout, end, ByteLen::new(0)), disk)
+}
+
+fn at(area: &TagArea, offset: u64) -> ByteOffset {
+    ByteOffset::new(area.origin + offset)
+}
+
+fn cached(area: &TagArea) -> usize {
+    area.shards
+        .iter()
+        .map(|shard| shard.lock().unwrap().pages.len())
+        .sum()
+}
+
+#[test]
+fn tags_across_pages_read_back_before_and_after_they_reach_the_disk() {
+    let (area, disk) = area();
+    // Two pages, which the smallest cache holds.
+    let tags: Vec<u8> = (0..200_u32)
+        .map(|i| u8::try_from(i % 251).unwrap())
+        .collect();
+    area.write(&disk, at(&area, 4090), &tags).unwrap();
+    let mut found = vec![0; tags.len()];
+    area.read(&disk, at(&area, 4090), &mut found).unwrap();
+    assert!(found == tags);
+    let (fresh, _) = self::area();
+    fresh.read(&disk, at(&area, 4090), &mut found).unwrap();
+    assert!(found != tags, "nothing was to be written yet");
+    area.flush(&disk).unwrap();
+    let (fresh, _) = self::area();
+    fresh.read(&disk, at(&area, 4090), &mut found).unwrap();
+    assert!(found == tags);
+    let mut neighbour = [1; 10];
+    fresh.read(&disk, at(&area, 4080), &mut neighbour).unwrap();
+    assert_eq!(neighbour, [0; 10]);
+}
+
+#[test]
+fn a_small_cache_evicts_and_loses_nothing() {
+    let (area, disk) = area();
+    let tags = 32768 * 20_u64;
+    for offset in (0..tags - 20).step_by(1000) {
+        let value = u8::try_from(offset / 1000 % 251).unwrap();
+        area.write(&disk, at(&area, offset), &[value; 20]).unwrap();
+    }
+    assert!(
+        cached(&area) <= SHARDS * 4,
+        "{} pages are held",
+        cached(&area)
+    );
+    for offset in (0..tags - 20).step_by(1000) {
+        let mut found = [0; 20];
+        area.read(&disk, at(&area, offset), &mut found).unwrap();
+        assert_eq!(found, [u8::try_from(offset / 1000 % 251).unwrap(); 20]);
+    }
+}
+
+#[test]
+fn the_last_page_may_end_with_the_device() {
+    let (area, disk) = area();
+    let last = 32768 * 20 - 20;
+    area.write(&disk, at(&area, last), &[7; 20]).unwrap();
+    area.flush(&disk).unwrap();
+    let mut found = [0; 20];
+    area.read(&disk, at(&area, last), &mut found).unwrap();
+    assert_eq!(found, [7; 20]);
+    let past = area.write(&disk, at(&area, last + 4096), &[7; 20]);
+    assert!(past.is_err(), "{past:?}");
+}
+
+#[test]
+fn pages_that_could_not_be_written_are_written_by_the_next_flush() {
+    let (area, disk) = area();
+    let small = MemDevice::new(ByteLen::new(4096), SectorSize::S512).unwrap();
+    area.write(&disk, at(&area, 100), &[3; 50]).unwrap();
+    assert!(matches!(area.flush(&small), Err(Error::PastEnd { .. })));
+    area.flush(&disk).unwrap();
+    let mut found = [0; 512];
+    disk.read_at(at(&area, 0), &mut found).unwrap();
+    assert_eq!(found[100..150], [3; 50]);
+}
