@@ -23,6 +23,7 @@ fn contender_name(backend: HashBackend) -> &'static str {
 
 /// HMAC-SHA256 tags of a request. The first contender is our own code hashing one message at a
 /// time.
+// A table: one contender after the other.
 fn hmac_sha256(row: &'static str, sector_bytes: usize, request: usize) -> Case<'static> {
     let sectors = request / sector_bytes;
     let prefixes: Vec<u8> = (0..251).cycle().take(sectors * PREFIX_BYTES).collect();

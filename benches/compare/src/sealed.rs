@@ -33,6 +33,7 @@ fn prefixes(run: Run, sectors: usize, out: &mut Vec<u8>) {
 }
 
 /// Encrypt and tag. `backends` are the tiers of the last contender.
+// A table: one contender after the other.
 fn seal(
     row: &'static str,
     sector_bytes: usize,

@@ -1,5 +1,5 @@
-//! The real kernel and we agree: on what formatting writes, on what a replay leaves, byte for byte, and
-//! on what each reads of the other's devices, closed or not.
+//! The real kernel and we agree: on what formatting writes, on what a replay leaves, byte for byte,
+//! and on what each reads of the other's devices, closed or not.
 //!
 //! `LUKSMITH_SEED` chooses other configurations; it is printed.
 

@@ -303,8 +303,8 @@ impl View {
         }
     }
 
-    /// Tells whether a digest is the one of a segment: the first that lists it. Another one that lists
-    /// it too has no say.
+    /// Tells whether a digest is the one of a segment: the first that lists it. Another one that
+    /// lists it too has no say.
     fn opens(&self, digest: &Digest, segment: u32) -> bool {
         let first = self
             .digests

@@ -2,8 +2,8 @@
 //!
 //! Each takes any bytes and must come back. What a fuzzer would never guess, magic numbers and
 //! checksums, is put right first. A body does not only survive: it asserts that what was accepted
-//! keeps the promises of the type it became. It tells whether the input was accepted, so that a test
-//! sees when a target has stopped to reach what it is for.
+//! keeps the promises of the type it became. It tells whether the input was accepted, so that a
+//! test sees when a target has stopped to reach what it is for.
 
 mod header;
 mod integrity;

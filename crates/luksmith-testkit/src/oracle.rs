@@ -124,7 +124,7 @@ impl Oracle {
 
     /// Boots, runs `script` with `disks`, and gives back what it printed.
     ///
-    /// Each disk is a file of whole 512-byte sectors: `/disk/0` and so on in the script, 24 at most.
+    /// Each disk is a file of whole 512-byte sectors, in the script `/disk/0` and so on; 24 fit.
     ///
     /// # Errors
     /// If QEMU cannot be run, the kernel does not reach the script, the time is up, or the script's

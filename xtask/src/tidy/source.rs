@@ -47,7 +47,7 @@ pub(super) fn lengths(tree: &mut Tree) -> Result<()> {
     Ok(())
 }
 
-/// Finds functions in formatted source: number of the first line, name, lines from there to the end.
+/// Finds functions in formatted source: number of the first line, name, number of lines.
 ///
 /// Formatting puts the closing brace of a function at the indentation of its first line.
 fn functions<'a>(lines: &[&'a str]) -> Vec<(usize, &'a str, usize)> {

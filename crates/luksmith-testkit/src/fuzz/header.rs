@@ -38,7 +38,7 @@ pub fn luks1_header(data: &[u8]) -> bool {
     true
 }
 
-/// A LUKS2 header of the smallest size with right checksums: 4096 bytes of binary header, then JSON.
+/// A LUKS2 header of the smallest size with right checksums: 4096 bytes binary, then JSON.
 ///
 /// The first byte's lowest bits say whether the checksum is put right and which copy it becomes.
 ///

@@ -22,8 +22,8 @@ pub fn keyslot_area(data: &[u8]) -> bool {
 }
 
 thread_local! {
-    /// Noise, large enough for the areas of eight keyslots with 64-byte keys. Made once: it would be
-    /// most of the work of an input.
+    /// Noise, large enough for the areas of eight keyslots with 64-byte keys. Made once: it would
+    /// be most of the work of an input.
     static DEVICE: MemDevice = MemDevice::from_bytes(&paint(0, 2560 << 10), SectorSize::S512);
 }
 
