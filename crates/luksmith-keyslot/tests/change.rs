@@ -128,6 +128,39 @@ fn the_area_of_a_removed_keyslot_is_overwritten_in_every_sector() {
     assert!(!opens(&device, "second") && opens(&device, FIRST));
 }
 
+/// Random options beside cryptsetup's showed it: an area of a key for another use went by the length
+/// of that key, so that the same request gave another header.
+#[test]
+fn the_cipher_of_an_area_goes_by_the_volume_key_whatever_the_keyslot_holds() {
+    let device = device(&image("luks2-cbc-essiv.img"));
+    let area = |header: &Header, id| {
+        let slots = header.keyslots();
+        let slot = slots.iter().find(|slot| slot.id == Some(id)).unwrap();
+        (slot.area.encryption.clone().unwrap(), slot.area.key_bytes)
+    };
+    let of_volume = area(&Header::read(&device, &Limits::default()).unwrap(), 0);
+    assert_eq!(of_volume.0, "aes-cbc-essiv:sha256");
+    let plan = pbkdf2(1000);
+    for key_bytes in [8, 16, 48] {
+        let ((id, _), header) = with(&device, |changer| {
+            let new = passphrase("other use");
+            changer.add_unbound(key_bytes, 1000, &new, &plan).unwrap()
+        });
+        assert_eq!(area(&header, id), of_volume, "a key of {key_bytes} bytes");
+        with(&device, |changer| {
+            changer.remove(id, LastKeyslot::Keep).unwrap()
+        });
+    }
+    // Nothing tells the length of a volume key that no keyslot holds.
+    let (bound, header) = with(&device, |changer| {
+        let unlocked = unlock(changer);
+        changer.remove(0, LastKeyslot::DestroyAccess).unwrap();
+        changer.add(&unlocked, &passphrase("back"), &plan).unwrap()
+    });
+    assert_eq!(area(&header, bound), ("aes-xts-plain64".into(), Some(64)));
+    assert!(opens(&device, "back"));
+}
+
 #[test]
 fn what_cannot_be_done_is_refused_before_the_first_write() {
     let bytes = image("luks2-cbc-essiv.img");

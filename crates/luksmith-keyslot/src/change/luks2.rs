@@ -286,7 +286,7 @@ where
     ) -> Result<NewKeyslot, Error> {
         let (encryption, area_key_bytes) = match &plan.cipher {
             Some((encryption, key_bytes)) => (encryption.clone(), *key_bytes),
-            None => area_cipher(header, key),
+            None => area_cipher(header),
         };
         let salt = self.salt()?;
         Ok(NewKeyslot {
@@ -433,19 +433,25 @@ fn is_last(metadata: &luks2::Metadata, keyslot: u32) -> bool {
 }
 
 /// The volume's cipher with a key as long as the volume's, where it serves for areas.
-fn area_cipher(header: &luks2::Header, key: &VolumeKey) -> (String, u32) {
-    let segment = header.metadata().default_segment();
-    let crypt = segment.and_then(|segment| segment.crypt.as_ref());
-    let own = crypt
-        .filter(|crypt| crypt.integrity.is_none() && !crypt.encryption.starts_with("capi:"))
-        .filter(|crypt| {
-            CipherSpec::parse(&crypt.encryption)
-                .is_ok_and(|spec| spec.serves_areas() && spec.check_key_len(key.len()).is_ok())
-        });
-    match own {
-        Some(crypt) => (crypt.encryption.clone(), key_bytes(key)),
-        None => (FALLBACK_CIPHER.0.to_string(), FALLBACK_CIPHER.1),
-    }
+///
+/// How long the volume's key is, its first keyslot says, whatever key the new one is for: without a
+/// keyslot of the volume it is not known. So cryptsetup has it.
+fn area_cipher(header: &luks2::Header) -> (String, u32) {
+    let metadata = header.metadata();
+    let own = metadata.default_segment().and_then(|segment| {
+        let crypt = segment.crypt.as_ref()?;
+        let bound = &metadata.digest_of_segment(segment.id)?.keyslots;
+        let mut keyslots = metadata.keyslots().iter();
+        let is_bound = |id: Option<u32>| id.is_some_and(|id| bound.contains(&id));
+        let key_bytes = keyslots.find(|slot| is_bound(slot.id))?.key_bytes;
+        let spec = CipherSpec::parse(&crypt.encryption).ok()?;
+        let serves = crypt.integrity.is_none()
+            && !crypt.encryption.starts_with("capi:")
+            && spec.serves_areas()
+            && spec.check_key_len(usize::try_from(key_bytes).ok()?).is_ok();
+        serves.then(|| (crypt.encryption.clone(), key_bytes))
+    });
+    own.unwrap_or_else(|| (FALLBACK_CIPHER.0.to_string(), FALLBACK_CIPHER.1))
 }
 
 /// Keys are at most `Limits::key_bytes` long, an u32, or come from one.
