@@ -2,6 +2,7 @@
 
 mod asm;
 mod bench;
+mod campaign;
 mod ci;
 mod command;
 mod failure;
@@ -19,6 +20,8 @@ cargo xtask COMMAND
 
   asm              inner loops of the AES kernels: no calls, spills as recorded; --write
   bench-report [F] docs/benchmarks.md and its plots, from the newest record or from F
+  campaign NAME    a long run of interop tests, recorded in docs/campaigns: format; --sets N (200),
+                   --seed N (1), --suite NAME (sid)
   ci [STEP...]     the gate: every step, or those named; --list names them
   fuzz [TARGET...] builds the fuzz targets and runs each; --seconds N for all together (60)
   oracle           prepares a kernel and a userland for interop tests; --suite NAME, --force
@@ -45,6 +48,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     match command {
         "asm" => asm::check(rest),
         "bench-report" => bench::report(rest),
+        "campaign" => campaign::run(rest),
         "ci" => ci::run(rest),
         "fuzz" => fuzz::run(rest),
         "oracle" => oracle::run(rest),
