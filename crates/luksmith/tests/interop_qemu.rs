@@ -21,8 +21,8 @@ fn qemu_img(program: &Path, arguments: &[String]) {
     let secret = format!("secret,id=key,data={PASSPHRASE}");
     let (verb, rest) = arguments.split_first().expect("a verb");
     let mut error = String::new();
-    // Its calibration of PBKDF2 gives up when the clock of used time is too coarse for a fast or busy
-    // machine; that says nothing about volumes.
+    // Its calibration of PBKDF2 gives up when the clock of used time is too coarse for a fast or
+    // busy machine; that says nothing about volumes.
     for _ in 0..40 {
         let output = Command::new(program)
             .args([verb, "--object", &secret])
