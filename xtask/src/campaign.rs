@@ -1,7 +1,8 @@
 //! Long runs of the interop tests, with a record of what came of them.
 //!
-//! A campaign is a test that CI runs on a sample: here it gets a seed and a number of sets of its own,
-//! and the newest programs. What it prints behind `record:` stands in docs/campaigns afterwards.
+//! A campaign is a test that CI runs on a sample: here it gets a seed and a number of sets of its
+//! own, and the newest programs. What it prints behind `record:` stands in docs/campaigns
+//! afterwards.
 
 use std::{fs, path::Path, process::Command};
 

@@ -128,8 +128,8 @@ fn the_area_of_a_removed_keyslot_is_overwritten_in_every_sector() {
     assert!(!opens(&device, "second") && opens(&device, FIRST));
 }
 
-/// Random options beside cryptsetup's showed it: an area of a key for another use went by the length
-/// of that key, so that the same request gave another header.
+/// Random options beside cryptsetup's showed it: an area of a key for another use went by the
+/// length of that key, so that the same request gave another header.
 #[test]
 fn the_cipher_of_an_area_goes_by_the_volume_key_whatever_the_keyslot_holds() {
     let device = device(&image("luks2-cbc-essiv.img"));

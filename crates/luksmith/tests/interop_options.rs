@@ -1,5 +1,5 @@
-//! Random sets of options: cryptsetup makes what we make, byte for byte but for salts, each takes what
-//! the other made and adds keys to it, and the kernel reads, writes and makes a part of them.
+//! Random sets of options: cryptsetup makes what we make, byte for byte but for salts, each takes
+//! what the other made and adds keys to it, and the kernel reads, writes and makes a part of them.
 #![expect(
     clippy::indexing_slicing,
     reason = "a slip here fails the test that makes it"

@@ -44,8 +44,8 @@ impl Files<'_> {
     }
 }
 
-/// Opens a file that another thread's new process may hold for a moment: what a fork copies, its lock
-/// too, stays until the program is loaded.
+/// Opens a file that another thread's new process may hold for a moment: what a fork copies, its
+/// lock too, stays until the program is loaded.
 fn unlocked<T>(open: impl Fn() -> Result<T, Error>) -> Result<T, String> {
     for _ in 0..500 {
         match open() {

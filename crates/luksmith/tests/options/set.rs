@@ -189,7 +189,8 @@ impl OptionSet {
         };
         set.choose_keys(random);
         if is_luks2 {
-            // A disk of the oracle has no preferred size, a file has one: there it may be left open.
+            // A disk of the oracle has no preferred size, a file has one: there it may be left
+            // open.
             if needs_kernel || random.chance(2, 3) {
                 set.sector_size = Some(512 << random.below(4));
             }
