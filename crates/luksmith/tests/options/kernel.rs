@@ -139,10 +139,13 @@ fn use_volume(name: &str, map: Call) -> String {
     let part = ours::PART;
     let sum = format!("dd if=/dev/mapper/volume bs={part} count=1 2>/dev/null | sha256sum");
     let write = format!("dd if=/disk/0 of=/dev/mapper/volume bs={part} count=1 seek=3 conv=fsync");
+    // A volume that is not mapped is no file to be made by a write.
     theirs::script(name, &[map])
+        + "if [ -b /dev/mapper/volume ]; then\n"
         + &format!("echo \"@{name} $({sum} | cut -d' ' -f1)\"\n")
         + &format!("{write} 2>/tmp/said || {{ echo '@bad {name} write'; cat /tmp/said; }}\n")
         + &format!("cryptsetup close volume || echo '@bad {name} close'\n")
+        + "fi\n"
 }
 
 /// Gives what the script complained about in what concerns one set.

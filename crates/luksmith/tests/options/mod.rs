@@ -114,7 +114,9 @@ pub(crate) fn run(oracle: &Oracle, folder: &Path, seed: u64, count: u32, sample:
         match result {
             Err(why) => locked(&outcome).fail(made.failed(&why)),
             Ok(()) if made.set.needs_kernel => locked(&for_kernel).push(made),
-            Ok(()) if number < sample => locked(&sampled).push(made),
+            Ok(()) if number < sample && made.set.cipher.is_in_kernel() => {
+                locked(&sampled).push(made)
+            }
             Ok(()) => made.remove("ours"),
         }
     };

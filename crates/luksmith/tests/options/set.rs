@@ -21,6 +21,13 @@ pub(crate) struct Cipher {
     pub(crate) integrity: Option<(&'static str, &'static str, usize)>,
 }
 
+impl Cipher {
+    /// Tells whether the oracle's kernel has it: that of Debian is built without ARIA.
+    pub(crate) fn is_in_kernel(&self) -> bool {
+        !self.name.starts_with("aria-")
+    }
+}
+
 const fn plain(name: &'static str, key_bytes: usize) -> Cipher {
     Cipher {
         name,
