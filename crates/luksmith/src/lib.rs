@@ -77,3 +77,8 @@ pub use stats::Stats;
 pub use token::{HandlerError, TokenHandler, TokenRef, open_with_tokens};
 pub use verify::VerifyReport;
 pub use volume::Volume;
+
+/// Compiles the example of the repository's front page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct FrontPage;
