@@ -15,8 +15,10 @@ use crate::{
 };
 
 mod direct;
+mod flushes;
 
 use direct::Direct;
+use flushes::Flushes;
 
 /// How to open a file or a block device.
 ///
@@ -196,6 +198,7 @@ impl FileOptions {
             kind,
             optimal_io_bytes: sizes.map_or(0, |sizes| sizes.physical),
             failed: AtomicU8::new(INTACT),
+            flushes: Flushes::default(),
             punches_holes: AtomicBool::new(cfg!(target_os = "linux")),
             direct,
             file,
@@ -245,6 +248,7 @@ pub struct FileDevice {
     optimal_io_bytes: u32,
     /// `INTACT` or `FLUSH_FAILED`.
     failed: AtomicU8,
+    flushes: Flushes,
     /// False once the file system said that it cannot.
     punches_holes: AtomicBool,
     direct: Option<Direct>,
@@ -401,12 +405,14 @@ impl BlockDevice for FileDevice {
         if !self.writable {
             return Ok(());
         }
-        self.check_writable()?;
-        sys::sync_data(&self.file).map_err(|error| {
-            // The system may have dropped the pages that it could not write and would report
-            // success the next time: from here on nothing is known.
-            self.failed.store(FLUSH_FAILED, Ordering::Release);
-            system(Operation::Flush, &error)
+        self.flushes.join(|| {
+            self.check_writable()?;
+            sys::sync_data(&self.file).map_err(|error| {
+                // The system may have dropped the pages that it could not write and would report
+                // success the next time: from here on nothing is known.
+                self.failed.store(FLUSH_FAILED, Ordering::Release);
+                system(Operation::Flush, &error)
+            })
         })
     }
 
