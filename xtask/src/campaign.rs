@@ -26,13 +26,14 @@ const CAMPAIGNS: [Campaign; 1] = [Campaign {
     test: "interop_options",
     title: "Random options of a new volume",
     about: "\
-Each set is a version, a cipher, a key, a hash, key derivations, sizes, places, names and keyslots.
-cryptsetup and the library make it from the same options and the same volume key. Both headers are
-the same in every byte but for salts, digests and checksums. cryptsetup dumps ours, opens it by
-every key and by no other, and adds a keyslot; the library then opens that one too. The library opens
-cryptsetup's by every key and by no other, and adds a keyslot that cryptsetup opens. The kernel maps
-a part of ours, reads what the library wrote, and writes; the library reads it back. Where
-cryptsetup needs the kernel to format, with tags and ciphers beyond AES, all of this happens there.",
+Each set is a version, a cipher, a key, a hash, key derivations, sizes, places, names and
+keyslots. cryptsetup and the library make it from the same options and the same volume key. Both
+headers are the same in every byte but for salts, digests and checksums. cryptsetup dumps ours,
+opens it by every key and by no other, and adds a keyslot; the library then opens that one too.
+The library opens cryptsetup's by every key and by no other, and adds a keyslot that cryptsetup
+opens. The kernel maps a part of ours, reads what the library wrote, and writes; the library reads
+it back. Where cryptsetup needs the kernel to format, with tags and ciphers beyond AES, all of
+this happens there.",
 }];
 
 /// Runs one campaign and writes its record.
