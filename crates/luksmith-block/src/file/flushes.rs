@@ -21,7 +21,7 @@ impl Flushes {
     /// one came.
     ///
     /// # Errors
-    /// What `sync` gives. It is called again for each who waits, so it has to refuse once it failed.
+    /// What `sync` gives. It is called again for each who waits, so it refuses once it failed.
     pub(super) fn join(&self, sync: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
         let before = *lock(&self.begun);
         let mut done = lock(&self.done);
