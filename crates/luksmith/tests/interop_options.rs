@@ -46,5 +46,9 @@ fn random_options_give_what_cryptsetup_gives_and_each_takes_the_other() {
         "seed {seed}: {:?}",
         outcome.failures
     );
-    assert_eq!(outcome.made_by_kernel, count as usize / 10);
+    let needed = count as usize / 10;
+    assert!(outcome.opened_by_kernel >= needed);
+    if outcome.is_measured {
+        assert_eq!(outcome.made_by_kernel, needed);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use luksmith_testkit::{Oracle, sha256_hex};
@@ -11,6 +12,10 @@ use super::{Made, Outcome, compare, empty, header, locked, ours, theirs};
 
 /// Disks of one boot, beside the one that has the pattern.
 const DISKS: usize = 20;
+/// Sets of one boot of which the kernel makes its own: each takes it half a minute.
+const MADE: usize = 4;
+/// Boots at once.
+const BOOTS: usize = 2;
 
 /// What one set brings into a boot.
 struct Job {
@@ -50,7 +55,13 @@ impl Job {
 }
 
 /// Boots as often as it takes, at once.
-pub(super) fn run(oracle: &Oracle, both: Vec<Made>, ours: Vec<Made>, outcome: &Mutex<Outcome>) {
+pub(super) fn run(
+    oracle: &Oracle,
+    needed: Vec<Made>,
+    both: bool,
+    ours: Vec<Made>,
+    outcome: &Mutex<Outcome>,
+) {
     let job = |both| {
         move |made| Job {
             before: header(&made, "ours").unwrap_or_default(),
@@ -58,25 +69,34 @@ pub(super) fn run(oracle: &Oracle, both: Vec<Made>, ours: Vec<Made>, outcome: &M
             both,
         }
     };
-    let jobs = both.into_iter().map(job(true));
+    let jobs = needed.into_iter().map(job(both));
     let mut jobs: Vec<Job> = jobs.chain(ours.into_iter().map(job(false))).collect();
     let mut batches = Vec::new();
     while !jobs.is_empty() {
-        let mut disks = 0;
+        let (mut disks, mut made) = (0, 0);
         let fits = jobs.iter().take_while(|job| {
             disks += job.disks().len();
-            disks <= DISKS
+            made += usize::from(job.both);
+            disks <= DISKS && made <= MADE
         });
         let count = fits.count();
         batches.push(jobs.drain(..count).collect::<Vec<Job>>());
     }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(batch) = batches.get(number) else {
+                break;
+            };
+            if let Err(why) = boot(oracle, number, batch, outcome) {
+                locked(outcome).fail(why);
+            }
+        }
+    };
     thread::scope(|scope| {
-        for (number, batch) in batches.iter().enumerate() {
-            scope.spawn(move || {
-                if let Err(why) = boot(oracle, number, batch, outcome) {
-                    locked(outcome).fail(why);
-                }
-            });
+        for _ in 0..BOOTS {
+            scope.spawn(work);
         }
     });
 }
