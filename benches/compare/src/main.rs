@@ -12,6 +12,7 @@ mod machine;
 mod peers;
 mod record;
 mod sealed;
+mod volume;
 mod xts;
 
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ fn main() {
     if "kdf/argon2id".contains(&filter) {
         samples.extend(kdf::argon2(5));
     }
+    samples.extend(volume::run(&filter));
     samples.extend(run_masked(&filter));
     let limits = xts::limits(&samples);
     samples.extend(limits);

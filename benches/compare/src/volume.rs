@@ -1,0 +1,397 @@
+//! Rows V1 to V4 and T1: whole volumes, against what their parts cost in the same run.
+//!
+//! A volume in direct mode cannot be faster than its kernel and one copy into the device, one after
+//! the other. Both are measured beside it, and `limit/kernel+copy` is their sum in each round.
+//! Devices are memory, or a file on tmpfs, so all work is the CPU's: samples count CPU time, which
+//! a neighbour does not change. Only T1 counts wall time; the case beside it counts the CPU time of
+//! both threads, which tells on a busy machine too whether the second one costs the first anything.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use luksmith::block::{BlockDevice, ByteLen, ByteOffset, FileOptions, MemDevice, SectorSize};
+use luksmith::{FormatOptions, HeaderPlace, KdfChoice, NewKeys, Volume};
+use luksmith_simd::{Run, TagKey, XtsKey};
+
+use crate::harness::{self, Samples};
+use crate::xts::{Pages, REQUEST};
+
+/// Bytes of a device: far more than any cache.
+const DEVICE: u64 = 256 << 20;
+/// Bytes between two flushes.
+const COMMIT: usize = 8 << 20;
+/// Bytes of a sample of journal mode: several laps of commits and write-backs.
+const LAPS: usize = 128 << 20;
+const SECTOR: usize = 4096;
+
+/// Which clock counts.
+#[derive(Clone, Copy)]
+enum Clock {
+    /// Of this thread.
+    Cpu,
+    /// Of all threads together.
+    AllCpu,
+    Wall,
+}
+
+/// One side; a call handles `Shape::bytes`.
+struct Side<'a> {
+    name: &'static str,
+    work: Box<dyn FnMut() + 'a>,
+}
+
+fn side<'a>(name: &'static str, work: impl FnMut() + 'a) -> Side<'a> {
+    Side {
+        name,
+        work: Box::new(work),
+    }
+}
+
+/// What a case measures and how.
+struct Shape {
+    row: &'static str,
+    name: String,
+    bytes: usize,
+    /// Calls of one sample.
+    calls: usize,
+    clock: Clock,
+}
+
+/// One sample of each side in each round.
+fn sample(shape: &Shape, mut sides: Vec<Side<'_>>) -> Vec<Samples> {
+    let mut results: Vec<Samples> = sides.iter().map(|side| series(shape, side.name)).collect();
+    for _ in 0..harness::ROUNDS {
+        for (side, result) in sides.iter_mut().zip(&mut results) {
+            (side.work)();
+            let before = harness::clock_ghz();
+            let start = now(shape.clock);
+            for _ in 0..shape.calls {
+                (side.work)();
+            }
+            let ns = now(shape.clock) - start;
+            let ghz = f64::midpoint(before, harness::clock_ghz());
+            let per_byte = ns / (shape.calls * shape.bytes) as f64;
+            result.ns.push(per_byte);
+            result.cycles.push(per_byte * ghz);
+        }
+    }
+    results
+}
+
+fn series(shape: &Shape, contender: &str) -> Samples {
+    Samples {
+        row: shape.row.to_owned(),
+        case: shape.name.clone(),
+        contender: contender.to_owned(),
+        bytes: shape.bytes,
+        ns: Vec::new(),
+        cycles: Vec::new(),
+    }
+}
+
+/// Nanoseconds since some moment.
+fn now(clock: Clock) -> f64 {
+    let id = match clock {
+        Clock::Cpu => libc::CLOCK_THREAD_CPUTIME_ID,
+        Clock::AllCpu => libc::CLOCK_PROCESS_CPUTIME_ID,
+        Clock::Wall => libc::CLOCK_MONOTONIC,
+    };
+    // SAFETY: clock_gettime fills in the struct that it is given; all-zero is a valid value of it.
+    unsafe {
+        let mut time: libc::timespec = core::mem::zeroed();
+        libc::clock_gettime(id, &raw mut time);
+        time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+    }
+}
+
+/// The sum of the first two contenders, round by round.
+fn add_limit(shape: &Shape, results: &mut Vec<Samples>) {
+    let mut limit = series(shape, "limit/kernel+copy");
+    let (kernel, copy) = (&results[0], &results[1]);
+    let sums = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a + b).collect();
+    limit.ns = sums(&kernel.ns, &copy.ns);
+    limit.cycles = sums(&kernel.cycles, &copy.cycles);
+    results.push(limit);
+}
+
+fn options(integrity: bool) -> FormatOptions {
+    let options = FormatOptions::luks2()
+        .kdf(KdfChoice::HighEntropy)
+        .header(HeaderPlace::Memory)
+        .sector_size(SectorSize::S4096);
+    if integrity {
+        options.integrity("hmac(sha256)")
+    } else {
+        options
+    }
+}
+
+/// A device whose memory the system has already given.
+fn memory() -> MemDevice {
+    let device = MemDevice::new(ByteLen::new(DEVICE), SectorSize::S512);
+    let device = device.expect("memory for a device");
+    let mut write = writer(&device);
+    (0..requests(&device)).for_each(|_| write());
+    drop(write);
+    device
+}
+
+fn volume(device: impl BlockDevice + 'static, options: &FormatOptions) -> Volume {
+    let volume = luksmith::format(device, NewKeys::none(), options).expect("a volume");
+    let mut data = Pages::pattern(REQUEST);
+    let written = data.bytes().to_vec();
+    let last = ByteOffset::new(requests(&volume) as u64 * REQUEST as u64 - REQUEST as u64);
+    volume.write_at(last, &written).expect("a write");
+    volume.flush().expect("a flush");
+    data.bytes().fill(0);
+    volume.read_at(last, data.bytes()).expect("a read");
+    assert!(data.bytes() == written, "a volume reads what was written");
+    volume
+}
+
+fn requests(device: &dyn BlockDevice) -> usize {
+    usize::try_from(device.size().get()).expect("it is in memory") / REQUEST
+}
+
+/// Writes request after request, from the first again after the last.
+fn writer<'a>(device: &'a dyn BlockDevice) -> impl FnMut() + 'a {
+    let mut data = Pages::pattern(REQUEST);
+    let mut walk = (0..requests(device)).cycle();
+    move || {
+        let at = walk.next().expect("it never ends") * REQUEST;
+        let at = ByteOffset::new(at as u64);
+        device.write_at(at, data.bytes()).expect("a write");
+    }
+}
+
+fn reader<'a>(device: &'a dyn BlockDevice) -> impl FnMut() + 'a {
+    let mut data = Pages::pattern(REQUEST);
+    let mut walk = (0..requests(device)).cycle();
+    move || {
+        let at = walk.next().expect("it never ends") * REQUEST;
+        let at = ByteOffset::new(at as u64);
+        device.read_at(at, data.bytes()).expect("a read");
+    }
+}
+
+fn keys() -> (XtsKey, TagKey) {
+    let key: Vec<u8> = (1..=64).collect();
+    let xts = XtsKey::new(&key).expect("64 bytes");
+    (xts, TagKey::hmac_sha256(&key[..32]))
+}
+
+const RUN: Run = Run {
+    first: 8,
+    step: 8,
+    sector_bytes: SECTOR,
+};
+
+/// What a write computes: from the caller's buffer into another one.
+fn sealing(integrity: bool) -> impl FnMut() {
+    let (xts, tag) = keys();
+    let (mut plain, mut data) = (Pages::pattern(REQUEST), Pages::pattern(REQUEST));
+    let mut tags = vec![0; REQUEST / SECTOR * 32];
+    move || {
+        let (plain, data) = (plain.bytes(), data.bytes());
+        if integrity {
+            luksmith_simd::seal(&xts, &tag, RUN, 8, plain, data, &mut tags).expect("shapes fit");
+        } else {
+            xts.encrypt(RUN, plain, data).expect("shapes fit");
+        }
+    }
+}
+
+/// What a read computes.
+fn opening(integrity: bool) -> impl FnMut() {
+    let (xts, tag) = keys();
+    let (mut plain, mut data) = (Pages::pattern(REQUEST), Pages::pattern(REQUEST));
+    let mut tags = vec![0; REQUEST / SECTOR * 32];
+    luksmith_simd::seal(&xts, &tag, RUN, 8, plain.bytes(), data.bytes(), &mut tags)
+        .expect("shapes fit");
+    move || {
+        let (plain, data) = (plain.bytes(), data.bytes());
+        if integrity {
+            luksmith_simd::open(&xts, &tag, RUN, 8, data, &tags, plain).expect("true tags");
+        } else {
+            xts.decrypt(RUN, data, plain).expect("shapes fit");
+        }
+    }
+}
+
+/// Writing and reading through one volume, against kernel and raw device.
+fn against_limit(
+    rows: [&'static str; 2],
+    what: &str,
+    raw: &dyn BlockDevice,
+    volume: &Volume,
+) -> Vec<Samples> {
+    let integrity = volume.is_authenticated();
+    let shape = |row, direction| Shape {
+        row,
+        name: format!("volume/{direction}/{what}/sector4096/run16"),
+        bytes: REQUEST,
+        calls: 64,
+        clock: Clock::Cpu,
+    };
+    let write = shape(rows[0], "write");
+    let sides = vec![
+        side("luksmith/kernel", sealing(integrity)),
+        side("luksmith/copy", writer(raw)),
+        side("luksmith", writer(volume)),
+    ];
+    let mut samples = sample(&write, sides);
+    add_limit(&write, &mut samples);
+    let read = shape(rows[1], "read");
+    let sides = vec![
+        side("luksmith/kernel", opening(integrity)),
+        side("luksmith/copy", reader(raw)),
+        side("luksmith", reader(volume)),
+    ];
+    let mut reads = sample(&read, sides);
+    add_limit(&read, &mut reads);
+    samples.extend(reads);
+    samples
+}
+
+/// Rows V1 and V3.
+fn in_memory() -> Vec<Samples> {
+    let raw = memory();
+    let direct = volume(memory(), &options(true).without_journal());
+    let mut samples = against_limit(["V1", "V3"], "memory/hmac-sha256", &raw, &direct);
+    drop(direct);
+    let plain = volume(memory(), &options(false));
+    samples.extend(against_limit(
+        ["volume", "volume"],
+        "memory/xts",
+        &raw,
+        &plain,
+    ));
+    samples
+}
+
+/// Row V2: many requests, with a flush every 8 MiB.
+fn journal() -> Vec<Samples> {
+    let direct = volume(memory(), &options(true).without_journal());
+    let journal = volume(memory(), &options(true));
+    let shape = Shape {
+        row: "V2",
+        name: "volume/write/memory/hmac-sha256/sector4096/run16/flush8m".to_owned(),
+        bytes: LAPS,
+        calls: 1,
+        clock: Clock::Cpu,
+    };
+    let laps = |volume| {
+        let mut write = writer(volume);
+        move || {
+            for _ in 0..LAPS / COMMIT {
+                (0..COMMIT / REQUEST).for_each(|_| write());
+                BlockDevice::flush(volume).expect("a flush");
+            }
+        }
+    };
+    let sides = vec![
+        side("luksmith/direct", laps(&direct)),
+        side("luksmith/journal", laps(&journal)),
+    ];
+    sample(&shape, sides)
+}
+
+/// A file on tmpfs that goes away again.
+struct TmpFile(PathBuf);
+
+impl TmpFile {
+    fn new(name: &str) -> Option<Self> {
+        let folder = PathBuf::from("/dev/shm");
+        folder.is_dir().then(|| {
+            let name = format!("luksmith-compare-{}-{name}", std::process::id());
+            Self(folder.join(name))
+        })
+    }
+
+    /// The file, all of it allocated.
+    fn device(&self) -> impl BlockDevice + use<> {
+        fs::write(&self.0, vec![1; usize::try_from(DEVICE).expect("it fits")]).expect("room");
+        FileOptions::writer().open(&self.0).expect("a file")
+    }
+}
+
+impl Drop for TmpFile {
+    fn drop(&mut self) {
+        // Nothing is to be done about a file that is gone already.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Row V4.
+fn on_tmpfs() -> Vec<Samples> {
+    let (Some(raw), Some(sealed)) = (TmpFile::new("raw"), TmpFile::new("volume")) else {
+        println!("V4: there is no tmpfs here");
+        return Vec::new();
+    };
+    let device = raw.device();
+    let options = options(true).without_journal();
+    let direct = volume(sealed.device(), &options);
+    against_limit(["V4", "V4"], "tmpfs/hmac-sha256", &device, &direct)
+}
+
+/// Row T1: as many bytes by one thread and by two, each with its half of the volume.
+fn threads() -> Vec<Samples> {
+    let volume = Arc::new(volume(memory(), &options(true).without_journal()));
+    let bytes = 32 << 20;
+    let name = "volume/write/memory/hmac-sha256/sector4096/run16/threads";
+    let shape = |row, name: String, clock| Shape {
+        row,
+        name,
+        bytes,
+        calls: 1,
+        clock,
+    };
+    let work = |count: usize| {
+        let volume = Arc::clone(&volume);
+        move || {
+            let each = bytes / REQUEST / count;
+            std::thread::scope(|scope| {
+                for thread in 0..count {
+                    let volume = &volume;
+                    scope.spawn(move || {
+                        harness::pin(thread);
+                        let mut data = Pages::pattern(REQUEST);
+                        for request in 0..each {
+                            let at = (thread * each + request) * REQUEST;
+                            let at = ByteOffset::new(at as u64);
+                            volume.write_at(at, data.bytes()).expect("a write");
+                        }
+                    });
+                }
+            });
+        }
+    };
+    let sides = || vec![side("one thread", work(1)), side("two threads", work(2))];
+    let wall = shape("T1", name.to_owned(), Clock::Wall);
+    let mut samples = sample(&wall, sides());
+    let cpu = shape("volume", format!("{name}/cpu-time"), Clock::AllCpu);
+    samples.extend(sample(&cpu, sides()));
+    samples
+}
+
+/// All rows of this file whose name holds `filter`.
+pub fn run(filter: &str) -> Vec<Samples> {
+    let mut samples = Vec::new();
+    let parts: [(&str, fn() -> Vec<Samples>); 4] = [
+        ("volume/memory", in_memory),
+        ("volume/journal", journal),
+        ("volume/tmpfs", on_tmpfs),
+        ("volume/threads", threads),
+    ];
+    for (name, part) in parts {
+        if name.contains(filter) {
+            let results = part();
+            for case in results.chunk_by(|a, b| a.case == b.case) {
+                harness::print(case);
+            }
+            samples.extend(results);
+        }
+    }
+    samples
+}
