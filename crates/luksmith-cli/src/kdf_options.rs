@@ -100,6 +100,22 @@ impl KdfArgs {
         Ok(plan)
     }
 
+    /// Names an option that only says what a key derivation costs, if one is given.
+    pub(crate) fn costs_given(&self) -> Option<&'static str> {
+        let given = [
+            (
+                "--pbkdf-force-iterations",
+                self.pbkdf_force_iterations.is_some(),
+            ),
+            ("--pbkdf-memory", self.pbkdf_memory.is_some()),
+            ("--pbkdf-parallel", self.pbkdf_parallel.is_some()),
+            ("--iter-time", self.iter_time.is_some()),
+        ];
+        given
+            .into_iter()
+            .find_map(|(name, given)| given.then_some(name))
+    }
+
     /// Gives the hash asked for.
     pub(crate) fn hash_or(&self, default: HashName) -> Result<HashName, Failure> {
         match &self.hash {

@@ -9,7 +9,24 @@ use luksmith_header::json::{Object, Value};
 use luksmith_keyslot::cost::{DEFAULT_TARGET, Method};
 use luksmith_keyslot::{Argon2Cost, Kdf};
 
-use crate::{FormatOptions, HeaderPlace, Init, KdfChoice};
+use crate::{FormatOptions, HeaderPlace, Init, KdfChoice, Version};
+
+type Make = fn() -> FormatOptions;
+
+/// The profiles that need no further choice, under the names that people type.
+const NAMED: [(&str, Make); 6] = [
+    ("ephemeral", FormatOptions::ephemeral),
+    ("secure-mount", FormatOptions::secure_mount),
+    ("constellation", || FormatOptions::constellation(Tags::Hmac)),
+    ("constellation-state-disk", || {
+        FormatOptions::constellation_state_disk(false)
+    }),
+    ("contrast", FormatOptions::contrast),
+    ("workload-image", FormatOptions::workload_image),
+];
+
+/// What the policies for these volumes are called where their profile has another name.
+const OTHER_NAMES: [(&str, &str); 2] = [("emptydir", "ephemeral"), ("mkcw", "workload-image")];
 
 /// Keyslot area of a header for one keyslot: 442,368 bytes in all with its two copies.
 const COMPACT_KEYSLOTS: ByteLen = ByteLen::new(409_600);
@@ -103,6 +120,56 @@ impl FormatOptions {
             .data_offset(ByteLen::new(4040 * 512))
             .digest_iterations(4000)
             .kdf(KdfChoice::Measured(method, Duration::from_secs(1)))
+    }
+
+    /// Gives the profile of this name, one of [`profile_names`](Self::profile_names) or that of the
+    /// policy which judges such volumes; words may be joined by `_` too. Constellation's have tags,
+    /// and the token of its state disk says that it is not initialised.
+    ///
+    /// ```
+    /// use luksmith::FormatOptions;
+    ///
+    /// let options = FormatOptions::profile("secure-mount").expect("a profile");
+    /// assert_eq!(options.integrity_type(), Some("hmac(sha256)"));
+    /// assert!(FormatOptions::profile("mkcw").is_some());
+    /// assert!(FormatOptions::profile("nonsense").is_none());
+    /// ```
+    #[must_use]
+    pub fn profile(name: &str) -> Option<Self> {
+        let name = name.replace('_', "-");
+        let other = OTHER_NAMES.iter().find(|(other, _)| *other == name);
+        let name = other.map_or(name.as_str(), |(_, name)| name);
+        let found = NAMED.iter().find(|(known, _)| *known == name);
+        found.map(|(_, make)| make())
+    }
+
+    /// Gives the names of all profiles.
+    pub fn profile_names() -> impl Iterator<Item = &'static str> {
+        NAMED.iter().map(|(name, _)| *name)
+    }
+
+    /// Gives the version of LUKS.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Gives the integrity type, as the segment names it.
+    #[must_use]
+    pub fn integrity_type(&self) -> Option<&str> {
+        self.integrity.as_deref()
+    }
+
+    /// Tells what a fresh authenticated volume reads as.
+    #[must_use]
+    pub fn initialisation(&self) -> Init {
+        self.init
+    }
+
+    /// Gives where the header is to be.
+    #[must_use]
+    pub fn header_place(&self) -> &HeaderPlace {
+        &self.place
     }
 
     fn tags(self, tags: Tags) -> Self {

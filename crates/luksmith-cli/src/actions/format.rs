@@ -6,9 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use luksmith::{
-    FormatOptions, HeaderPlace, Init, NewKeys, Overwrite,
+    FormatOptions, HeaderPlace, Init, NewKeys, Overwrite, Version,
     block::{BlockDevice, ByteLen, ByteOffset, FileDevice, FileOptions, SectorSize},
     hash::HashName,
     header::luks2::HeaderSize,
@@ -30,6 +30,8 @@ use crate::{
 const DEFAULT_DATA_OFFSET: u64 = 16 << 20;
 
 #[derive(Args, Debug)]
+// What may have tags, so that options about tags make sense.
+#[command(group(ArgGroup::new("tagged").multiple(true)))]
 pub(crate) struct Format {
     #[command(flatten)]
     device: DeviceArgs,
@@ -37,9 +39,14 @@ pub(crate) struct Format {
     /// File with the key; without it the passphrase is asked for
     key: Option<PathBuf>,
 
-    /// Version of the format
-    #[arg(short = 'M', long = "type", value_enum, default_value = "luks2")]
-    luks_type: LuksType,
+    /// Version of the format [default: luks2, or the profile's]
+    #[arg(short = 'M', long = "type", value_enum)]
+    luks_type: Option<LuksType>,
+
+    /// Starts from a ready-made set of options, which other options change: ephemeral (with
+    /// --header), secure-mount, constellation, constellation-state-disk, contrast, workload-image
+    #[arg(long, value_name = "NAME", group = "tagged")]
+    profile: Option<String>,
 
     /// Creates a sparse file of this size, or grows the file to it
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -49,9 +56,9 @@ pub(crate) struct Format {
     #[arg(long)]
     force: bool,
 
-    /// Cipher of the data
-    #[arg(short, long, value_name = "CIPHER", default_value = "aes-xts-plain64")]
-    cipher: String,
+    /// Cipher of the data [default: aes-xts-plain64]
+    #[arg(short, long, value_name = "CIPHER")]
+    cipher: Option<String>,
 
     /// Key size of the cipher in bits [default: the longest]
     #[arg(short = 's', long, value_name = "BITS")]
@@ -62,20 +69,20 @@ pub(crate) struct Format {
     sector_size: Option<u64>,
 
     /// Authenticates every sector: hmac-sha256, hmac-sha512, aead, poly1305
-    #[arg(short = 'I', long, value_name = "TYPE")]
+    #[arg(short = 'I', long, value_name = "TYPE", group = "tagged")]
     integrity: Option<String>,
 
     /// Key size of the HMAC in bits [default: its hash's]
-    #[arg(long, value_name = "BITS", requires = "integrity")]
+    #[arg(long, value_name = "BITS", requires = "tagged")]
     integrity_key_size: Option<usize>,
 
     /// Initialises nothing: sectors are errors until they are written
-    #[arg(long, requires = "integrity", conflicts_with = "init")]
+    #[arg(long, requires = "tagged", conflicts_with = "init")]
     integrity_no_wipe: bool,
 
     /// Initialises without the journal, as is always done here; with --persistent, later opens
     /// bypass it too
-    #[arg(long, requires = "integrity")]
+    #[arg(long, requires = "tagged")]
     integrity_no_journal: bool,
 
     /// Stores --integrity-no-journal in the header
@@ -83,12 +90,12 @@ pub(crate) struct Format {
     persistent: bool,
 
     /// Pads tags as Linux before 5.5 did
-    #[arg(long, requires = "integrity")]
+    #[arg(long, requires = "tagged")]
     integrity_legacy_padding: bool,
 
     /// What sectors read as until they are written [default: tags for HMAC on a device that is one
     /// hole, else wipe]
-    #[arg(long, value_enum, requires = "integrity")]
+    #[arg(long, value_enum, requires = "tagged")]
     init: Option<InitArg>,
 
     /// Label
@@ -175,11 +182,12 @@ impl Format {
         let mut made = Made::default();
         let device = self.open(&mut made)?;
         if let Some(header) = &self.device.header {
-            let header = self.open_header(header, &mut made)?;
+            let header = self.open_header(header, options.version(), &mut made)?;
             options = options.header(HeaderPlace::Detached(Arc::new(header)));
         }
         options = options.overwrite(self.ask(&made, context)?);
-        options = options.init(self.init(&device, &made)?);
+        let init = self.init(&options, &device, &made)?;
+        options = options.init(init);
         let size = device.size();
         let work = Work {
             name: "format",
@@ -218,22 +226,32 @@ impl Format {
     }
 
     fn options(&self, context: &Context) -> Result<FormatOptions, Failure> {
-        let luks1 = self.luks_type == LuksType::Luks1;
+        let mut options = self.base()?;
+        let luks1 = options.version() == Version::Luks1;
         if luks1 {
             self.refuse_luks2_options()?;
         }
         let hash = self.kdf.hash_or(HashName::Sha256)?;
-        let (mut options, pbkdf) = if luks1 {
-            (FormatOptions::luks1(), Pbkdf::Pbkdf2)
-        } else {
-            (FormatOptions::luks2(), Pbkdf::Argon2id)
+        let pbkdf = match self.kdf.pbkdf {
+            Some(pbkdf) => Some(pbkdf),
+            // LUKS1 has one hash for everything, so that of the key derivation changes with it.
+            None if luks1 && (self.profile.is_none() || self.kdf.hash.is_some()) => {
+                Some(Pbkdf::Pbkdf2)
+            }
+            None if self.profile.is_none() => Some(Pbkdf::Argon2id),
+            None => None,
         };
-        let pbkdf = self.kdf.pbkdf.unwrap_or(pbkdf);
-        options = options
-            .cipher(&self.cipher)
-            .hash(hash)
-            .kdf(self.kdf.choice(pbkdf, hash, context)?)
-            .limits(self.limits.limits()?);
+        options = options.hash(hash).limits(self.limits.limits()?);
+        if let Some(pbkdf) = pbkdf {
+            options = options.kdf(self.kdf.choice(pbkdf, hash, context)?);
+        } else if let Some(name) = self.kdf.costs_given() {
+            return Err(Failure::caller(format!(
+                "{name}: the profile chooses the key derivation; give --pbkdf too to replace it"
+            )));
+        }
+        if let Some(cipher) = &self.cipher {
+            options = options.cipher(cipher);
+        }
         if let Some((cipher, key_bytes)) = self.kdf.area_cipher()? {
             options = options.keyslot_cipher(cipher, key_bytes);
         }
@@ -253,6 +271,50 @@ impl Format {
         }
         let options = self.place(options)?;
         self.integrity(self.names(options))
+    }
+
+    /// Gives what all other options change: the profile, or cryptsetup's defaults.
+    fn base(&self) -> Result<FormatOptions, Failure> {
+        let Some(name) = &self.profile else {
+            return Ok(match self.luks_type {
+                Some(LuksType::Luks1) => FormatOptions::luks1(),
+                _ => FormatOptions::luks2(),
+            });
+        };
+        let options = FormatOptions::profile(name).ok_or_else(|| {
+            let names: Vec<_> = FormatOptions::profile_names().collect();
+            Failure::caller(format!(
+                "--profile {name}: there is no such profile; there are {}",
+                names.join(", ")
+            ))
+        })?;
+        let (version, other) = match options.version() {
+            Version::Luks1 => ("LUKS1", LuksType::Luks2),
+            _ => ("LUKS2", LuksType::Luks1),
+        };
+        if self.luks_type == Some(other) {
+            return Err(Failure::caller(format!(
+                "--profile {name} is for {version}, which --type contradicts"
+            )));
+        }
+        let in_memory = matches!(options.header_place(), HeaderPlace::Memory);
+        if in_memory && self.device.header.is_none() {
+            return Err(Failure::caller(format!(
+                "--profile {name} has its header in memory, which ends with this command: nothing \
+                 could open the volume; give --header FILE to keep it"
+            )));
+        }
+        let about_tags = self.init.is_some()
+            || self.integrity_no_wipe
+            || self.integrity_no_journal
+            || self.integrity_legacy_padding
+            || self.integrity_key_size.is_some();
+        if about_tags && self.integrity.is_none() && options.integrity_type().is_none() {
+            return Err(Failure::caller(format!(
+                "--profile {name} has no tags, so options about tags need --integrity"
+            )));
+        }
+        Ok(options)
     }
 
     fn refuse_luks2_options(&self) -> Result<(), Failure> {
@@ -319,15 +381,14 @@ impl Format {
     }
 
     fn integrity(&self, mut options: FormatOptions) -> Result<FormatOptions, Failure> {
-        let Some(name) = &self.integrity else {
-            return Ok(options);
-        };
-        // The command line has hmac-sha256 for what the header calls hmac(sha256).
-        let kind = match name.strip_prefix("hmac-") {
-            Some(hash) => format!("hmac({hash})"),
-            None => name.clone(),
-        };
-        options = options.integrity(&kind);
+        if let Some(name) = &self.integrity {
+            // The command line has hmac-sha256 for what the header calls hmac(sha256).
+            let kind = match name.strip_prefix("hmac-") {
+                Some(hash) => format!("hmac({hash})"),
+                None => name.clone(),
+            };
+            options = options.integrity(&kind);
+        }
         if let Some(bits) = self.integrity_key_size {
             options = options.integrity_key_bytes(bytes_of("--integrity-key-size", bits)?);
         }
@@ -364,13 +425,18 @@ impl Format {
         device.resized(ByteLen::new(size)).map_err(at)
     }
 
-    fn open_header(&self, path: &Path, made: &mut Made) -> Result<FileDevice, Failure> {
+    fn open_header(
+        &self,
+        path: &Path,
+        version: Version,
+        made: &mut Made,
+    ) -> Result<FileDevice, Failure> {
         if path.exists() {
             return devices::writer(path);
         }
         let metadata = self.luks2_metadata_size.unwrap_or(16384).saturating_mul(2);
-        let size = match (self.luks_type, self.luks2_keyslots_size) {
-            (LuksType::Luks1, _) => 2 << 20,
+        let size = match (version, self.luks2_keyslots_size) {
+            (Version::Luks1, _) => 2 << 20,
             (_, Some(keyslots)) => metadata.saturating_add(keyslots),
             (_, None) => DEFAULT_DATA_OFFSET.max(metadata.saturating_add(DEFAULT_DATA_OFFSET / 2)),
         };
@@ -393,7 +459,12 @@ impl Format {
         Ok(Overwrite::Allow)
     }
 
-    fn init(&self, device: &FileDevice, made: &Made) -> Result<Init, Failure> {
+    fn init(
+        &self,
+        options: &FormatOptions,
+        device: &FileDevice,
+        made: &Made,
+    ) -> Result<Init, Failure> {
         if self.integrity_no_wipe {
             return Ok(Init::None);
         }
@@ -404,15 +475,19 @@ impl Format {
                 InitArg::None => Init::None,
             });
         }
-        let is_hmac = self
-            .integrity
-            .as_ref()
+        if options.initialisation() == Init::None {
+            return Ok(Init::None);
+        }
+        let is_hmac = options
+            .integrity_type()
             .is_some_and(|name| name.starts_with("hmac"));
         if !is_hmac {
             return Ok(Init::Wipe);
         }
         // No later than where the data will start, or a part of them would not be looked at.
-        let other_sizes = self.luks2_metadata_size.is_some() || self.luks2_keyslots_size.is_some();
+        let other_sizes = self.luks2_metadata_size.is_some()
+            || self.luks2_keyslots_size.is_some()
+            || self.profile.is_some();
         let start = match self.offset {
             Some(sectors) => sectors.saturating_mul(512),
             None if self.device.header.is_some() || other_sizes => 0,

@@ -123,6 +123,81 @@ fn luks1_and_detached_headers_hold_data() {
 }
 
 #[test]
+fn a_profile_is_a_start_that_options_change() {
+    let scratch = Scratch::new();
+    let key = scratch.file("key", b"pass");
+    let run = |path: &str, options: &[&str]| {
+        luksmith_with(&[&["luksFormat", path], options].concat(), b"pass")
+    };
+    let mount = text(&scratch.path("mount"));
+    let small = ["--size", "6M", "--luks2-keyslots-size", "512K"];
+    let secure = ["--profile", "secure-mount", "--label", "mine"];
+    assert_eq!(run(&mount, &[&small[..], &secure].concat()).text(), "");
+    let header = json(&mount);
+    let segment = &header["segments"]["0"];
+    assert_eq!(segment["integrity"]["type"], "hmac(sha256)");
+    assert_eq!(segment["sector_size"], 4096);
+    let kdf = &header["keyslots"]["0"]["kdf"];
+    assert_eq!(
+        (&kdf["type"], &kdf["iterations"]),
+        (&"pbkdf2".into(), &1000.into())
+    );
+    assert!(luksmith(&["luksDump", &mount]).text().contains("mine"));
+    assert_eq!(luksmith(&["verify", &mount, "-d", &key]).status, 0);
+    holds_data(&mount, &[]);
+
+    let state = text(&scratch.path("state"));
+    let node = [
+        "--profile",
+        "constellation_state_disk",
+        "--integrity-no-wipe",
+    ];
+    assert_eq!(format(&state, &[&small[..], &node].concat()).text(), "");
+    let header = json(&state);
+    assert_eq!(header["tokens"]["0"]["diskIsInitialized"], false);
+    // What `format` gives replaces the profile's key derivation.
+    assert_eq!(header["keyslots"]["0"]["kdf"]["type"], "pbkdf2");
+    assert_eq!(luksmith(&["verify", &state, "-d", &key]).status, 1);
+
+    let image = text(&scratch.path("image"));
+    let workload = ["--profile", "workload-image", "--size", "4M"];
+    assert_eq!(format(&image, &workload).text(), "");
+    assert!(
+        luksmith(&["luksDump", &image])
+            .text()
+            .contains("Payload offset:\t4040\n")
+    );
+
+    let (scratch_disk, header) = (text(&scratch.path("eph")), text(&scratch.path("header")));
+    let ephemeral = ["--profile", "ephemeral", "--size", "4M"];
+    run(&scratch_disk, &ephemeral).fails(1, "give --header FILE");
+    let kept = [&ephemeral[..], &["--header", &header]].concat();
+    assert_eq!(run(&scratch_disk, &kept).text(), "");
+    holds_data(&scratch_disk, &["--header", &header]);
+}
+
+#[test]
+fn what_contradicts_a_profile_is_refused() {
+    let scratch = Scratch::new();
+    let path = text(&scratch.path("disk"));
+    let run = |options: &[&str]| {
+        let start = ["luksFormat", &path, "--size", "6M", "--profile"];
+        luksmith_with(&[&start[..], options].concat(), b"pass")
+    };
+    run(&["nonsense"]).fails(
+        1,
+        "there are ephemeral, secure-mount, constellation, constellation-state-disk, contrast, \
+         workload-image",
+    );
+    run(&["secure-mount", "--type", "luks1"]).fails(1, "is for LUKS2");
+    run(&["workload-image", "--type", "luks2"]).fails(1, "is for LUKS1");
+    run(&["workload-image", "--integrity", "hmac-sha256"]).fails(1, "LUKS1 does not have this");
+    run(&["workload-image", "--init", "tags"]).fails(1, "has no tags");
+    run(&["contrast", "--pbkdf-memory", "64"]).fails(1, "give --pbkdf too");
+    assert!(!std::path::Path::new(&path).exists());
+}
+
+#[test]
 fn authenticated_volumes_start_as_they_were_asked_to() {
     let scratch = Scratch::new();
     let key = scratch.file("key", b"pass");
