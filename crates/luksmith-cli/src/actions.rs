@@ -7,6 +7,7 @@ mod dm_table;
 mod dump;
 mod format;
 mod identify;
+mod image;
 mod integrity;
 mod kernel;
 mod manual;
@@ -95,6 +96,9 @@ pub(crate) enum Action {
     /// Writes a file or standard input into a volume
     Import(data::Import),
 
+    /// Encrypted disk images in one pass: build
+    Image(image::Image),
+
     /// Lets a volume take the room that its device has
     Resize(resize::Resize),
 
@@ -150,6 +154,7 @@ impl Action {
             Self::Token(action) => action.run(),
             Self::Export(action) => action.run(context),
             Self::Import(action) => action.run(context),
+            Self::Image(action) => action.run(context),
             Self::Resize(action) => action.run(context),
             Self::Verify(action) => action.run(context),
             Self::DmTable(action) => action.run(context),

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use luksmith_block::{ByteLen, ByteOffset, SECTOR_BYTES, SectorNumber, SectorSize};
+use luksmith_block::{ByteLen, ByteOffset, Control, SECTOR_BYTES, SectorNumber, SectorSize};
 use luksmith_crypt::SectorCipher;
 use luksmith_header::Header;
 use luksmith_keyslot::{SystemRandom, TryCryptoRng, VolumeKey};
@@ -59,7 +59,8 @@ pub struct Encoded {
 ///
 /// # Errors
 /// As [`format()`](crate::format()) for options; [`Error::FormatOption`] for integrity and for a
-/// header elsewhere; [`Error::StreamLength`], [`Error::Stream`].
+/// header elsewhere; [`Error::StreamLength`], [`Error::Stream`]; [`Error::Device`] once the control
+/// of the options cancels.
 pub fn encode_stream(
     plain: &mut dyn Read,
     len: ByteLen,
@@ -119,7 +120,7 @@ pub fn encode_stream_with<R: TryCryptoRng + ?Sized>(
     written(out.write_all(&front))?;
     let gap = plan.offset.saturating_sub(ByteLen::of(&front).get());
     written(std::io::copy(&mut std::io::repeat(0).take(gap), out).map(drop))?;
-    let data = encrypt(plain, len, &cipher, out)?;
+    let data = encrypt(plain, len, &cipher, out, &options.control)?;
     written(out.flush())?;
     Ok(Encoded {
         header: staged.header,
@@ -135,7 +136,9 @@ fn encrypt(
     len: ByteLen,
     cipher: &SectorCipher,
     out: &mut dyn Write,
+    control: &Control,
 ) -> Result<u64, Error> {
+    control.begin(len.get());
     let reading = |source| Error::Stream {
         what: "reading the plaintext",
         source,
@@ -165,6 +168,7 @@ fn encrypt(
             source,
         })?;
         done += ByteLen::of(chunk).get();
+        control.advance(wanted as u64)?;
     }
     if read_full(plain, &mut [0]).map_err(reading)? > 0 {
         return Err(Error::StreamLength {

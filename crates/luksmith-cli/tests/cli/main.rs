@@ -4,6 +4,7 @@ mod change;
 mod data;
 mod format;
 mod header;
+mod image;
 mod integrity;
 mod support;
 mod unlock;
