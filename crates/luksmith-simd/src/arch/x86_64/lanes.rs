@@ -41,6 +41,18 @@ macro_rules! lane_kernel {
         #[repr(align(64))]
         struct Scratch([[$word; $lanes]; 16]);
 
+        /// Every row in a register. A loop, because `map` is not inlined here, and a call would pass
+        /// all vectors through memory.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn loaded<const N: usize>(rows: &[[$word; $lanes]; N]) -> [$vector; N] {
+            let mut vectors = [splat(0); N];
+            for (vector, row) in vectors.iter_mut().zip(rows) {
+                *vector = load(row);
+            }
+            vectors
+        }
+
         /// One round. The state stays in place and its names rotate instead: in round `J`,
         /// variable `a` of the standard is `s[(16 - J) % 8]`.
         #[inline]
@@ -123,7 +135,7 @@ macro_rules! lane_kernel {
             let Some(mut here) = walk.first() else {
                 return;
             };
-            let mut s = state.each_ref().map(|row| load(row));
+            let mut s = loaded(state);
             let mut next = Scratch([[0; $lanes]; 16]);
             prepare_all(&mut next, walk.lanes(here), here.at());
             loop {
@@ -133,7 +145,7 @@ macro_rules! lane_kernel {
                 let following = after.unwrap_or(here);
                 let (lanes, at) = (walk.lanes(following), following.at());
                 let before = s;
-                let mut w = next.0.each_ref().map(|row| load(row));
+                let mut w = loaded(&next.0);
                 let (k, _) = $k.as_chunks::<16>();
                 for k in &k[..$passes] {
                     sixteen!(scheduled(&mut s, &mut w, k));
@@ -158,9 +170,9 @@ macro_rules! lane_kernel {
             state: &mut [[$word; $lanes]; 8],
             words: &[[$word; $lanes]; 16],
         ) {
-            let mut s = state.each_ref().map(|row| load(row));
+            let mut s = loaded(state);
             let before = s;
-            let mut w = words.each_ref().map(|row| load(row));
+            let mut w = loaded(words);
             let (k, _) = $k.as_chunks::<16>();
             for k in &k[..$passes] {
                 sixteen!(scheduled(&mut s, &mut w, k));
