@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{Step, Uncovered};
 use crate::{
-    Failure, Result,
+    Failure, Result, asm,
     command::{cargo, has_program, output, root, run},
     fuzz, oracle, tidy,
 };
@@ -45,6 +45,7 @@ pub(super) const ALL: &[Step] = steps![
     tests, "the README's test command";
     release, "the hot loops and the integrity engine, optimised";
     minimal, "core crates without std, for bare metal";
+    inner_loops, "no calls and no more spills than recorded in the hot loops";
     software_aes, "the crates that use AES, with its software backend";
     cross, "Windows and macOS, type-checked";
     musl, "a static binary for Linux, built and run";
@@ -121,6 +122,14 @@ fn minimal(uncovered: &mut Uncovered) -> Result<()> {
     let mut command = cargo(["test", "--no-default-features", "--lib"]);
     packages(&mut command, &CORE);
     run(&mut command)
+}
+
+fn inner_loops(uncovered: &mut Uncovered) -> Result<()> {
+    if !cfg!(target_arch = "x86_64") {
+        uncovered.note("inner loops in assembly: the kernels looked at are those of x86-64");
+        return Ok(());
+    }
+    asm::check(&[])
 }
 
 fn software_aes(_: &mut Uncovered) -> Result<()> {

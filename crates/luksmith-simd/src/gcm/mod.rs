@@ -3,5 +3,7 @@
 mod key;
 mod portable;
 
-pub(crate) use key::{BATCH, NONCE_BYTES, TAG_BYTES};
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+pub(crate) use key::BATCH;
 pub use key::{GcmKey, GcmRun};
+pub(crate) use key::{NONCE_BYTES, TAG_BYTES};
