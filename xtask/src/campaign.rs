@@ -4,7 +4,12 @@
 //! own, and the newest programs. What it prints behind `record:` stands in docs/campaigns
 //! afterwards.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::{self, BufRead},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use crate::{
     Failure, Result,
@@ -116,17 +121,23 @@ struct Printed {
     succeeded: bool,
 }
 
-/// Runs a command whose standard output is needed although it may fail.
+/// Runs a command whose standard output is needed although it may fail, and shows it as it comes: a
+/// campaign takes long.
 fn print_and_keep(command: &mut Command) -> Result<Printed> {
-    let output = command
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .map_err(|error| Failure::new(format!("cargo: {error}")))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    print!("{text}");
+    let failed = |error: io::Error| Failure::new(format!("cargo: {error}"));
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
+    let mut text = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        for line in io::BufReader::new(stdout).lines() {
+            let line = line.map_err(failed)?;
+            println!("{line}");
+            text += &line;
+            text.push('\n');
+        }
+    }
     Ok(Printed {
         text,
-        succeeded: output.status.success(),
+        succeeded: child.wait().map_err(failed)?.success(),
     })
 }
 

@@ -229,13 +229,16 @@ impl OptionSet {
                 self.hash
             };
             let len = 1 + random.index(40);
+            // cryptsetup refuses to name a keyslot's cipher where the data have tags.
+            let may_name = self.cipher.integrity.is_none();
             self.keys.push(Key {
                 text: random.bytes(len),
                 keyslot,
                 kdf: choose_kdf(random, hash, is_luks2),
                 hash,
                 cipher: (is_luks2 && random.chance(1, 4))
-                    .then(|| KEYSLOT_CIPHERS[random.index(KEYSLOT_CIPHERS.len())]),
+                    .then(|| KEYSLOT_CIPHERS[random.index(KEYSLOT_CIPHERS.len())])
+                    .filter(|_| may_name),
                 priority: match random.below(6) {
                     0 if is_added => Priority::Ignore,
                     1 if is_added => Priority::Prefer,
