@@ -1,7 +1,8 @@
 //! The few system calls that luksmith needs and the standard library does not have.
 //!
 //! Memory for secrets ([`LockedBytes`]) and for Argon2 ([`Arena`]), what files and block devices
-//! can do beyond `std::fs` ([`mod@file`]), what the machine has and spends ([`machine`]).
+//! can do beyond `std::fs` ([`mod@file`]), keys that Linux keeps for a process ([`keyring`]), what
+//! the machine has and spends ([`machine`]).
 //! Everything is best effort where the system lacks it, and says so.
 //!
 //! ```
@@ -15,6 +16,7 @@
 //! ```
 
 pub mod file;
+pub mod keyring;
 pub mod machine;
 mod memory;
 

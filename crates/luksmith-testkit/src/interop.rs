@@ -1,6 +1,6 @@
 //! What tests do when a program that they compare with is missing.
 
-use std::{env, path::PathBuf};
+use std::{env, ffi::CString, path::PathBuf, time::Duration};
 
 use crate::Oracle;
 
@@ -38,6 +38,24 @@ pub fn program(name: &str) -> Option<PathBuf> {
         missing(&format!("no program {name} on this machine"));
     }
     found
+}
+
+/// Puts a key into the keyring of this session for ten minutes, where the programs that a test
+/// starts find it. Prints that the test is skipped where the system gives no keyring: some
+/// sandboxes do not.
+///
+/// # Panics
+/// If the description has a zero byte.
+#[must_use]
+pub fn session_key(description: &str, key: &[u8]) -> bool {
+    let name = CString::new(description).expect("a description without zero bytes");
+    match luksmith_sys::keyring::add_user_key(&name, key, Duration::from_secs(600)) {
+        Ok(()) => true,
+        Err(error) => {
+            println!("skipped: this system gives no keyring: {error}");
+            false
+        }
+    }
 }
 
 fn missing(what: &str) {

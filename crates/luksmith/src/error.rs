@@ -279,6 +279,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// There is no token that a handler could have used.
+    #[error(
+        "no token of this volume can be used here, or none of those asked for; give the passphrase \
+         itself"
+    )]
+    NoUsableToken,
     /// No token led to the volume key.
     #[error("none of {tokens} usable tokens opened the volume")]
     NoTokenOpened {
@@ -340,6 +346,7 @@ impl Error {
             | Self::FormatOption { .. }
             | Self::StreamLength { .. } => ErrorKind::Caller,
             Self::Footer { .. } => ErrorKind::Malformed,
+            Self::NoUsableToken => ErrorKind::Caller,
             Self::NoTokenOpened { .. } => ErrorKind::WrongKey,
             Self::Stream { .. } => ErrorKind::Device,
         }

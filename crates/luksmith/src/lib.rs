@@ -74,7 +74,9 @@ pub use options::{
 };
 pub use profile::Tags;
 pub use stats::Stats;
-pub use token::{HandlerError, TokenHandler, TokenRef, open_with_tokens};
+pub use token::{
+    HandlerError, KeyringTokens, TokenHandler, TokenRef, open_with_tokens, test_tokens,
+};
 pub use verify::VerifyReport;
 pub use volume::Volume;
 

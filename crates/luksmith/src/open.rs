@@ -134,7 +134,7 @@ pub(crate) fn read_header(
     Ok(header)
 }
 
-fn unlock_options(options: &OpenOptions) -> UnlockOptions {
+pub(crate) fn unlock_options(options: &OpenOptions) -> UnlockOptions {
     let unlocking = UnlockOptions::new().null_cipher_keyslots(options.null_cipher_keyslots);
     match options.keyslot {
         Some(keyslot) => unlocking.keyslot(keyslot),
@@ -159,7 +159,7 @@ fn unlock_volume(
     derive(device, header, unlock_with, unlocking, options, budget)
 }
 
-fn derive(
+pub(crate) fn derive(
     device: &Arc<dyn BlockDevice>,
     header: &Header,
     unlock_with: Unlock<'_>,

@@ -111,6 +111,8 @@ pub struct OpenOptions {
     pub(crate) read_only: bool,
     pub(crate) limits: Limits,
     pub(crate) keyslot: Option<u32>,
+    pub(crate) token: Option<u32>,
+    pub(crate) token_type: Option<String>,
     pub(crate) null_cipher: NullCipher,
     pub(crate) null_cipher_keyslots: NullCipherKeyslots,
     pub(crate) integrity: IntegrityRequirement,
@@ -130,6 +132,8 @@ impl Default for OpenOptions {
             read_only: false,
             limits: Limits::default(),
             keyslot: None,
+            token: None,
+            token_type: None,
             null_cipher: NullCipher::Refuse,
             null_cipher_keyslots: NullCipherKeyslots::default(),
             integrity: IntegrityRequirement::Optional,
@@ -176,6 +180,21 @@ impl OpenOptions {
     #[must_use]
     pub fn keyslot(mut self, keyslot: u32) -> Self {
         self.keyslot = Some(keyslot);
+        self
+    }
+
+    /// Uses this token alone, and its keyslots whatever their priority: for
+    /// [`open_with_tokens`](crate::open_with_tokens) and [`test_tokens`](crate::test_tokens).
+    #[must_use]
+    pub fn token(mut self, id: u32) -> Self {
+        self.token = Some(id);
+        self
+    }
+
+    /// Uses tokens of this type alone.
+    #[must_use]
+    pub fn token_type(mut self, type_name: impl Into<String>) -> Self {
+        self.token_type = Some(type_name.into());
         self
     }
 

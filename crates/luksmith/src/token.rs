@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use luksmith_block::{BlockDevice, ReadOnly};
 use luksmith_header::json::Object;
-use luksmith_header::{Budget, Header};
+use luksmith_header::luks2::Metadata;
+use luksmith_header::{Budget, Header, Priority};
 use luksmith_keyslot::Passphrase;
-use luksmith_keyslot::unlock::Unlock;
+use luksmith_keyslot::unlock::{Scope, Unlock};
 
-use crate::open::{map, read_header};
+use crate::open::{derive, map, read_header, unlock_options};
 use crate::options::OpenOptions;
 use crate::plan::Plan;
-use crate::{Error, ErrorKind, Volume};
+use crate::{Error, ErrorKind, KeyTest, Volume};
+
+mod keyring;
+
+pub use keyring::KeyringTokens;
 
 /// Ids from here on are never used for unlocking, as cryptsetup cannot use them.
 const MAX_TOKENS: u32 = 32;
@@ -48,12 +53,13 @@ pub trait TokenHandler {
     fn passphrase(&mut self, token: &TokenRef<'_>) -> Result<Option<Passphrase>, HandlerError>;
 }
 
-/// Opens the volume on `device` through its tokens, in the order of their ids. Each passphrase is
-/// tried on the keyslots of its token alone.
+/// Opens the volume on `device` through its tokens. Each passphrase is tried on the keyslots of its
+/// token alone: preferred keyslots first, then the others, then in the order of the tokens' ids.
+/// Keyslots that are to be ignored take part only if [`OpenOptions`] names them or their token.
 ///
 /// # Errors
-/// As [`open`](crate::open); [`Error::NoTokenOpened`], with what the first handler that failed
-/// said.
+/// As [`open`](crate::open); [`Error::NoUsableToken`] if no handler knows any of the tokens;
+/// [`Error::NoTokenOpened`], with what the first handler that failed said.
 pub fn open_with_tokens(
     device: impl BlockDevice + 'static,
     handlers: &mut [&mut dyn TokenHandler],
@@ -64,36 +70,56 @@ pub fn open_with_tokens(
     } else {
         Arc::new(device)
     };
-    let header_device = options
-        .header
-        .clone()
-        .unwrap_or_else(|| Arc::clone(&device));
-    let header = read_header(&header_device, options)?;
+    let header_device = options.header.as_ref().unwrap_or(&device);
+    let header = read_header(header_device, options)?;
     let plan = Plan::of(&header, options)?;
-    let Header::Luks2(luks2) = &header else {
-        return Err(Error::NoTokenOpened {
-            tokens: 0,
-            source: None,
-        });
+    try_tokens(&header, handlers, options, |unlock, options, budget| {
+        let parts = (&header, &plan);
+        map(&device, header_device, parts, unlock, options, budget)
+    })
+}
+
+/// Tells whether a token leads to the volume key, without opening the volume: as
+/// [`test_key`](crate::test_key) with the passphrases of tokens.
+///
+/// # Errors
+/// [`Error::Header`], [`Error::Policy`], [`Error::Keyslot`], [`Error::NoUsableToken`],
+/// [`Error::NoTokenOpened`].
+pub fn test_tokens(
+    device: impl BlockDevice + 'static,
+    handlers: &mut [&mut dyn TokenHandler],
+    options: &OpenOptions,
+) -> Result<KeyTest, Error> {
+    let device: Arc<dyn BlockDevice> = Arc::new(ReadOnly::new(device));
+    let header_device = options.header.as_ref().unwrap_or(&device);
+    let header = read_header(header_device, options)?;
+    // A keyslot that the caller named may be unbound.
+    let scope = match options.keyslot {
+        Some(_) => Scope::AnyKey,
+        None => Scope::Volume,
     };
-    let metadata = luks2.metadata().clone();
+    let unlocked = try_tokens(&header, handlers, options, |unlock, options, budget| {
+        let unlocking = unlock_options(options).scope(scope);
+        derive(header_device, &header, unlock, unlocking, options, budget)
+    })?;
+    Ok(KeyTest { header, unlocked })
+}
+
+/// Asks the handlers for passphrases until `attempt` succeeds with one.
+fn try_tokens<T>(
+    header: &Header,
+    handlers: &mut [&mut dyn TokenHandler],
+    options: &OpenOptions,
+    mut attempt: impl FnMut(Unlock<'_>, &OpenOptions, &mut Budget) -> Result<T, Error>,
+) -> Result<T, Error> {
+    // LUKS1 has no tokens.
+    let Header::Luks2(luks2) = header else {
+        return Err(Error::NoUsableToken);
+    };
     let (mut tried, mut failure) = (0, None);
     // One for all: limits hold for the sum of one open.
     let mut budget = Budget::new(options.limits);
-    for token in metadata.tokens() {
-        let Some((id, object)) = token
-            .id
-            .filter(|id| *id < MAX_TOKENS)
-            .and_then(|id| Some((id, metadata.token_object(id)?)))
-        else {
-            continue;
-        };
-        let token = TokenRef {
-            id,
-            type_name: &token.type_name,
-            keyslots: &token.keyslots,
-            object,
-        };
+    for (token, keyslots) in candidates(luks2.metadata(), options) {
         for handler in handlers.iter_mut() {
             if !handler.handles(token.type_name) {
                 continue;
@@ -107,20 +133,75 @@ pub fn open_with_tokens(
                     continue;
                 }
             };
-            for keyslot in token.keyslots {
+            for keyslot in &keyslots {
                 let chosen = options.clone().keyslot(*keyslot);
-                let unlock = Unlock::Passphrase(&passphrase);
-                let parts = (&header, &plan);
-                let opened = map(&device, &header_device, parts, unlock, &chosen, &mut budget);
-                match opened {
+                match attempt(Unlock::Passphrase(&passphrase), &chosen, &mut budget) {
                     Err(error) if error.kind() == ErrorKind::WrongKey => {}
                     other => return other,
                 }
             }
         }
     }
-    Err(Error::NoTokenOpened {
-        tokens: tried,
-        source: failure,
+    Err(match tried {
+        0 => Error::NoUsableToken,
+        tokens => Error::NoTokenOpened {
+            tokens,
+            source: failure,
+        },
     })
+}
+
+/// Gives the tokens that are asked for and their keyslots, in the order in which they are tried.
+fn candidates<'a>(metadata: &'a Metadata, options: &OpenOptions) -> Vec<(TokenRef<'a>, Vec<u32>)> {
+    let is_named = options.token.is_some() || options.keyslot.is_some();
+    let rank = |id: u32| {
+        let keyslot = metadata
+            .keyslots()
+            .iter()
+            .find(|slot| slot.id == Some(id))?;
+        let is_meant = options.keyslot.is_none_or(|wanted| wanted == id);
+        match keyslot.priority {
+            _ if !is_meant => None,
+            Priority::Prefer => Some(0),
+            Priority::Normal => Some(1),
+            _ => is_named.then_some(2),
+        }
+    };
+    let mut found = Vec::new();
+    for token in metadata.tokens() {
+        let Some(id) = token.id.filter(|id| *id < MAX_TOKENS) else {
+            continue;
+        };
+        let is_meant = options.token.is_none_or(|wanted| wanted == id)
+            && options
+                .token_type
+                .as_ref()
+                .is_none_or(|wanted| *wanted == token.type_name);
+        let mut keyslots: Vec<(u32, u32)> = token
+            .keyslots
+            .iter()
+            .filter_map(|id| Some((rank(*id)?, *id)))
+            .collect();
+        // Stable: keyslots of one rank stay in the token's order.
+        keyslots.sort_by_key(|(rank, _)| *rank);
+        let (Some((first, _)), Some(object)) = (keyslots.first(), metadata.token_object(id)) else {
+            continue;
+        };
+        if is_meant {
+            let token = TokenRef {
+                id,
+                type_name: &token.type_name,
+                keyslots: &token.keyslots,
+                object,
+            };
+            found.push((*first, token, keyslots));
+        }
+    }
+    // As they stand the tokens are in the header's order, which is that of no number.
+    found.sort_by_key(|(first, token, _)| (*first, token.id));
+    let pairs = found.into_iter().map(|(_, token, keyslots)| {
+        let ids = keyslots.into_iter().map(|(_, id)| id).collect();
+        (token, ids)
+    });
+    pairs.collect()
 }

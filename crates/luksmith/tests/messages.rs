@@ -96,6 +96,7 @@ fn every_error() -> Vec<Error> {
         Error::Footer {
             problem: "its JSON is malformed",
         },
+        Error::NoUsableToken,
         Error::NoTokenOpened {
             tokens: 2,
             source: None,

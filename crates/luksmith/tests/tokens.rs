@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use luksmith::block::{BlockDevice, ByteLen, MemDevice, SectorSize};
+use luksmith::block::{BlockDevice, ByteLen, Control, MemDevice, SectorSize};
+use luksmith::hash::HashName;
 use luksmith::header::json::{Object, Value};
 use luksmith::header::policy::{Expectations, Policy, Profile};
-use luksmith::header::{Header, Kdf, Keyslot, KeyslotKind, Limits};
+use luksmith::header::{Budget, Header, Kdf, Keyslot, KeyslotKind, Limits, Priority};
+use luksmith::keyslot::change::{Changer, KeyslotPlan};
+use luksmith::keyslot::unlock::UnlockOptions;
+use luksmith::keyslot::{Effort, Kdf as Cost, SystemRandom};
 use luksmith::{
     Error, ErrorKind, FormatOptions, HandlerError, HeaderPlace, Init, KdfChoice, NewKeys,
-    OpenOptions, Passphrase, Tags, TokenHandler, TokenRef, Unlock, format, open, open_with_tokens,
+    OpenOptions, Passphrase, Tags, Threads, TokenHandler, TokenRef, Unlock, format, open,
+    open_with_tokens, test_tokens,
 };
 
 /// Hands out what the token's member `word` says.
@@ -72,7 +77,8 @@ fn tokens_are_asked_in_order_until_one_opens_its_keyslot() {
     let mut word = Word { asked: Vec::new() };
     let volume = open_with_tokens(device, &mut [&mut word], &OpenOptions::new()).unwrap();
     assert_eq!(volume.keyslot(), Some(0));
-    assert_eq!(word.asked, [1, 2, 3, 4, 5]);
+    // A token without keyslots leads nowhere.
+    assert_eq!(word.asked, [1, 2, 3, 5]);
 }
 
 #[test]
@@ -216,4 +222,66 @@ fn profiles_have_the_parameters_that_their_users_rely_on() {
     let options = FormatOptions::secure_mount().header(HeaderPlace::Memory);
     let (_, image) = profile(&options.init(Init::None));
     assert_eq!(image.map(|image| image.len()), Some(16 << 20));
+}
+
+#[test]
+fn preferred_keyslots_come_first_and_ignored_ones_only_if_named() {
+    let device = with_tokens(vec![token("word", Some("open sesame"), &["0"])]);
+    let first = Passphrase::new(b"open sesame").expect("a passphrase");
+    let mut limits = Budget::new(Limits::default());
+    let mut header = Header::read(device.as_ref(), &Limits::default()).expect("a header");
+    let mut random = SystemRandom;
+    let effort = Effort {
+        budget: &mut limits,
+        control: &Control::new(),
+        threads: Threads::ONE,
+    };
+    let mut changer = Changer::new(device.as_ref(), &mut header, &mut random, effort);
+    let unlocked = changer
+        .unlock(Unlock::Passphrase(&first), &UnlockOptions::new())
+        .expect("the key");
+    let plan = KeyslotPlan::new(Cost::Pbkdf2 {
+        hash: HashName::Sha256,
+        iterations: 1000,
+    });
+    for (word, priority) in [("second", Priority::Prefer), ("third", Priority::Ignore)] {
+        let new = Passphrase::new(word.as_bytes()).expect("a passphrase");
+        let id = changer.add(&unlocked, &new, &plan).expect("a keyslot");
+        changer.set_priority(id, priority).expect("a priority");
+    }
+    let Header::Luks2(mut luks2) = header else {
+        panic!("no LUKS2 header");
+    };
+    let more = [
+        token("word", Some("second"), &["0", "1"]),
+        token("word", Some("third"), &["2"]),
+    ];
+    for (id, token) in (1..).zip(more) {
+        let edited = luks2
+            .metadata_mut()
+            .edit(|draft| draft.add_token(id, token));
+        edited.expect("a token");
+    }
+    luksmith::header::luks2::write(device.as_ref(), &mut luks2, &mut random).expect("a write");
+
+    let asked = |options: OpenOptions| {
+        let mut word = Word { asked: Vec::new() };
+        let device = Arc::clone(&device);
+        let found = test_tokens(device, &mut [&mut word], &options);
+        let keyslot = found.map(|test| test.unlocked.keyslot);
+        (word.asked, keyslot.map_err(|error| error.kind()))
+    };
+    let options = OpenOptions::new;
+    assert_eq!(asked(options()), (vec![1], Ok(Some(1))));
+    assert_eq!(asked(options().token(0)), (vec![0], Ok(Some(0))));
+    assert_eq!(asked(options().keyslot(0)).1, Ok(Some(0)));
+    let wrong = Err(ErrorKind::WrongKey);
+    assert_eq!(asked(options().keyslot(0).token(1)), (vec![1], wrong));
+    // Keyslot 2 is to be ignored unless it, or its token, is named.
+    assert_eq!(asked(options().token(2)), (vec![2], Ok(Some(2))));
+    assert_eq!(asked(options().keyslot(2)), (vec![2], Ok(Some(2))));
+    let nothing = (Vec::new(), Err(ErrorKind::Caller));
+    assert_eq!(asked(options().token(7)), nothing);
+    assert_eq!(asked(options().token_type("other")), nothing);
+    assert_eq!(asked(options().token_type("word")).1, Ok(Some(1)));
 }
