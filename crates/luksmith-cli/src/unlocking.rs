@@ -2,8 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
+use clap::Args;
 use luksmith::{
-    Error, KeyTest, OpenOptions, Unlock, Volume,
+    Error, ErrorKind, KeyTest, KeyringTokens, OpenOptions, Unlock, Volume,
     block::FileDevice,
     keyslot::{Error as KeyError, unlock::Report},
 };
@@ -23,12 +24,55 @@ pub(crate) enum Access {
     Write,
 }
 
+/// Which tokens of the header may unlock.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Tokens")]
+pub(crate) struct TokenArgs {
+    /// Unlocks through this token, or else with the passphrase
+    #[arg(long, value_name = "N")]
+    token_id: Option<u32>,
+
+    /// Unlocks through tokens of this type, or else with the passphrase
+    #[arg(long, value_name = "TYPE")]
+    token_type: Option<String>,
+
+    /// Unlocks through a token or not at all
+    #[arg(long)]
+    token_only: bool,
+}
+
+impl TokenArgs {
+    /// Tells whether tokens were asked for.
+    fn are_meant(&self) -> bool {
+        self.token_only || self.token_id.is_some() || self.token_type.is_some()
+    }
+
+    fn choose(&self, options: OpenOptions) -> OpenOptions {
+        let options = match self.token_id {
+            Some(id) => options.token(id),
+            None => options,
+        };
+        match &self.token_type {
+            Some(name) => options.token_type(name),
+            None => options,
+        }
+    }
+}
+
 /// Device, keys and limits of an action on a volume.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) device: &'a DeviceArgs,
     pub(crate) keys: &'a KeyArgs,
     pub(crate) limits: &'a LimitArgs,
+    /// Which tokens unlock, where the action knows tokens.
+    pub(crate) tokens: Option<&'a TokenArgs>,
+}
+
+/// What unlocks: a key of the user's, or whatever the tokens lead to.
+enum Way<'a> {
+    Key(Unlock<'a>),
+    Tokens(&'a TokenArgs),
 }
 
 impl Request<'_> {
@@ -49,8 +93,15 @@ impl Request<'_> {
             options = options.read_only();
         }
         let options = adjust(options);
-        self.with_key(path, context, |unlock| {
-            let volume = luksmith::open(Arc::clone(&device), unlock, &options)?;
+        self.with_key(path, context, |way| {
+            let device = Arc::clone(&device);
+            let volume = match way {
+                Way::Key(unlock) => luksmith::open(device, unlock, &options)?,
+                Way::Tokens(tokens) => {
+                    let options = tokens.choose(options.clone());
+                    luksmith::open_with_tokens(device, &mut [&mut KeyringTokens], &options)?
+                }
+            };
             Ok((volume.keyslot(), volume))
         })
     }
@@ -65,8 +116,15 @@ impl Request<'_> {
         if let Some(number) = self.keys.key_slot {
             options = options.keyslot(number);
         }
-        self.with_key(path, context, |unlock| {
-            let test = luksmith::test_key(Arc::clone(&device), unlock, &options)?;
+        self.with_key(path, context, |way| {
+            let device = Arc::clone(&device);
+            let test = match way {
+                Way::Key(unlock) => luksmith::test_key(device, unlock, &options)?,
+                Way::Tokens(tokens) => {
+                    let options = tokens.choose(options.clone());
+                    luksmith::test_tokens(device, &mut [&mut KeyringTokens], &options)?
+                }
+            };
             tell(&test.unlocked.report, context);
             Ok((test.unlocked.keyslot, test))
         })
@@ -85,12 +143,13 @@ impl Request<'_> {
         Ok(options)
     }
 
-    /// Gets the key and tries it, asking a person as often as `--tries` says.
+    /// Gets the key and tries it, asking a person as often as `--tries` says. Tokens come first, if
+    /// they are asked for or no key is named, as with cryptsetup.
     fn with_key<T>(
         &self,
         path: &Path,
         context: &Context,
-        attempt: impl Fn(Unlock<'_>) -> Result<(Option<u32>, T), Error>,
+        attempt: impl Fn(Way<'_>) -> Result<(Option<u32>, T), Error>,
     ) -> Result<T, Failure> {
         let opened = |(keyslot, result): (Option<u32>, T)| {
             if let Some(keyslot) = keyslot.filter(|_| context.verbose) {
@@ -105,9 +164,22 @@ impl Request<'_> {
             Failure::from(error).at(path)
         };
         if let Some(key) = self.keys.volume_key()? {
-            return attempt(Unlock::VolumeKey(&key))
+            return attempt(Way::Key(Unlock::VolumeKey(&key)))
                 .map(opened)
                 .map_err(refused);
+        }
+        let is_tried = |tokens: &&TokenArgs| tokens.are_meant() || !self.keys.is_named();
+        if let Some(tokens) = self.tokens.filter(is_tried) {
+            match attempt(Way::Tokens(tokens)) {
+                Err(error) if !tokens.token_only && is_about_tokens(&error) => {
+                    if tokens.are_meant() {
+                        eprintln!("luksmith: {}: {error}", path.display());
+                    } else {
+                        context.debug(|| error.to_string());
+                    }
+                }
+                result => return result.map(opened).map_err(refused),
+            }
         }
         let prompt = format!("Enter passphrase for {}: ", path.display());
         let person = self.keys.asks_a_person();
@@ -115,14 +187,19 @@ impl Request<'_> {
         loop {
             let passphrase = self.keys.passphrase(&prompt, context)?;
             tries_left -= 1;
-            match attempt(Unlock::Passphrase(&passphrase)) {
-                Err(error) if tries_left > 0 && error.kind() == luksmith::ErrorKind::WrongKey => {
+            match attempt(Way::Key(Unlock::Passphrase(&passphrase))) {
+                Err(error) if tries_left > 0 && error.kind() == ErrorKind::WrongKey => {
                     eprintln!("luksmith: {}: {error}", path.display());
                 }
                 result => return result.map(opened).map_err(refused),
             }
         }
     }
+}
+
+/// Tells whether a passphrase may do what tokens did not.
+fn is_about_tokens(error: &Error) -> bool {
+    matches!(error, Error::NoUsableToken | Error::NoTokenOpened { .. })
 }
 
 fn report_of(error: &Error) -> Option<&Report> {

@@ -19,7 +19,7 @@ use crate::{
     options::{DeviceArgs, LimitArgs},
     progress::{Work, watched},
     size::{human, parse_size},
-    unlocking::{Access, Request},
+    unlocking::{Access, Request, TokenArgs},
 };
 
 #[derive(Args, Debug)]
@@ -49,6 +49,8 @@ pub(crate) struct Export {
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
+    tokens: TokenArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -72,6 +74,7 @@ impl Export {
             device: &self.device,
             keys: &self.keys,
             limits: &self.limits,
+            tokens: Some(&self.tokens),
         };
         let volume = request.open(Access::Read, context, |options| options)?;
         let mut options = ExportOptions::new()
@@ -223,6 +226,8 @@ pub(crate) struct Import {
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
+    tokens: TokenArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -251,6 +256,7 @@ impl Import {
             device: &self.device,
             keys: &self.keys,
             limits: &self.limits,
+            tokens: Some(&self.tokens),
         };
         let volume = request.open(Access::Write, context, |options| options)?;
         let path = &self.device.device;

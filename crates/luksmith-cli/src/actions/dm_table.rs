@@ -10,7 +10,7 @@ use crate::{
     failure::Failure,
     keys::KeyArgs,
     options::{DeviceArgs, LimitArgs},
-    unlocking::{Access, Request},
+    unlocking::{Access, Request, TokenArgs},
 };
 
 #[derive(Args, Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct DmTable {
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
+    tokens: TokenArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -41,6 +43,7 @@ impl DmTable {
             device: &self.device,
             keys: &self.keys,
             limits: &self.limits,
+            tokens: Some(&self.tokens),
         };
         let volume = request.open(Access::Read, context, |options| options.keep_volume_key())?;
         if let Some(number) = self.volume_key_fd {

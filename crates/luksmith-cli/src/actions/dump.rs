@@ -85,6 +85,7 @@ impl LuksDump {
             device: &self.device,
             keys: &keys,
             limits: &self.limits,
+            tokens: None,
         };
         let test = request.test_key(context)?;
         self.luks_type.luks_type.check(&test.header, path)?;

@@ -10,7 +10,7 @@ use crate::{
     failure::{Failure, Kind},
     keys::KeyArgs,
     options::{DeviceArgs, LimitArgs, TypeArgs},
-    unlocking::Request,
+    unlocking::{Request, TokenArgs},
 };
 
 #[derive(Args, Debug)]
@@ -25,20 +25,10 @@ pub(crate) struct Open {
     #[arg(long)]
     test_passphrase: bool,
 
-    /// Unlocks through this token
-    #[arg(long, value_name = "N")]
-    token_id: Option<u32>,
-
-    /// Unlocks through tokens of this type
-    #[arg(long, value_name = "TYPE")]
-    token_type: Option<String>,
-
-    /// Asks for no passphrase if no token unlocks
-    #[arg(long)]
-    token_only: bool,
-
     #[command(flatten)]
     keys: KeyArgs,
+    #[command(flatten)]
+    tokens: TokenArgs,
     #[command(flatten)]
     luks_type: TypeArgs,
     #[command(flatten)]
@@ -54,17 +44,11 @@ impl Open {
                  --test-passphrase",
             ));
         }
-        if self.token_only || self.token_id.is_some() || self.token_type.is_some() {
-            return Err(Failure::new(
-                Kind::UNSUPPORTED,
-                "tokens need the kernel's keyring or hardware, which this command does not use; \
-                 give the key with --key-file, --key-fd or --key-command",
-            ));
-        }
         let request = Request {
             device: &self.device,
             keys: &self.keys,
             limits: &self.limits,
+            tokens: Some(&self.tokens),
         };
         let test = request.test_key(context)?;
         let path = self.device.header_path();

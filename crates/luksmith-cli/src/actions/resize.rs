@@ -14,7 +14,7 @@ use crate::{
     options::{DeviceArgs, LimitArgs},
     progress::{Work, watched},
     size::{human, parse_size},
-    unlocking::{Access, Request},
+    unlocking::{Access, Request, TokenArgs},
 };
 
 #[derive(Args, Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct Resize {
 
     #[command(flatten)]
     keys: KeyArgs,
+    #[command(flatten)]
+    tokens: TokenArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -59,6 +61,7 @@ impl Resize {
             device: &self.device,
             keys: &self.keys,
             limits: &self.limits,
+            tokens: Some(&self.tokens),
         };
         let opened = request.open(Access::Write, context, |options| options);
         if let (Err(_), Some(before)) = (&opened, before) {

@@ -32,6 +32,8 @@ enum Verb {
     Import,
     /// Prints a token as JSON
     Export,
+    /// Puts a keyslot on a token
+    Assign,
     /// Takes a keyslot off a token
     Unassign,
 }
@@ -87,6 +89,7 @@ impl Token {
                     Ok(header.metadata_mut().edit(|draft| draft.remove_token(id))?)
                 })
             }
+            Verb::Assign => self.assign(),
             Verb::Unassign => self.unassign(),
         }
     }
@@ -196,11 +199,22 @@ impl Token {
         }
     }
 
+    fn assign(&self) -> Result<(), Failure> {
+        let (id, number) = (self.id()?, self.keyslot()?);
+        self.edit(|header| {
+            Ok(header
+                .metadata_mut()
+                .edit(|draft| draft.assign_token(id, number))?)
+        })
+    }
+
+    fn keyslot(&self) -> Result<u32, Failure> {
+        self.key_slot
+            .ok_or_else(|| Failure::caller("--key-slot has to name the keyslot"))
+    }
+
     fn unassign(&self) -> Result<(), Failure> {
-        let id = self.id()?;
-        let Some(number) = self.key_slot else {
-            return Err(Failure::caller("--key-slot has to name the keyslot"));
-        };
+        let (id, number) = (self.id()?, self.keyslot()?);
         self.edit(|header| {
             let token = header.metadata().token(id);
             if token.is_some_and(|token| !token.keyslots.contains(&number)) {

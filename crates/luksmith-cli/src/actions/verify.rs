@@ -11,7 +11,7 @@ use crate::{
     options::{DeviceArgs, LimitArgs},
     progress::{Work, watched},
     size::human,
-    unlocking::{Access, Request},
+    unlocking::{Access, Request, TokenArgs},
 };
 
 #[derive(Args, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Verify {
     device: DeviceArgs,
     #[command(flatten)]
     keys: KeyArgs,
+    #[command(flatten)]
+    tokens: TokenArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -30,6 +32,7 @@ impl Verify {
             device: &self.device,
             keys: &self.keys,
             limits: &self.limits,
+            tokens: Some(&self.tokens),
         };
         let volume = request.open(Access::Read, context, |options| options)?;
         let path = &self.device.device;

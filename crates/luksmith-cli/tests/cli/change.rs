@@ -254,6 +254,16 @@ fn tokens_come_and_go() {
         disk.json()["tokens"]["7"]["keyslots"],
         serde_json::json!(["1"])
     );
+    let both = ["--token-id", "7", "-S", "0"];
+    for _ in 0..2 {
+        assert_eq!(token("assign", &both, "").text(), "");
+        let keyslots = &disk.json()["tokens"]["7"]["keyslots"];
+        assert_eq!(*keyslots, serde_json::json!(["1", "0"]));
+    }
+    token("assign", &["--token-id", "7", "-S", "31"], "").fails(1, "31");
+    token("assign", &["--token-id", "9", "-S", "1"], "").fails(1, "there is no token 9");
+    token("assign", &["--token-id", "7"], "").fails(1, "--key-slot has to name");
+    assert_eq!(token("unassign", &both, "").text(), "");
     assert_eq!(
         token("unassign", &["--token-id", "7", "-S", "1"], "").text(),
         ""

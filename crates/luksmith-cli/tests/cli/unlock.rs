@@ -1,5 +1,7 @@
 //! `open --test-passphrase`: where keys come from, and what the exit status says.
 
+use luksmith_testkit::interop::session_key;
+
 use crate::support::{Scratch, bytes, image, luksmith, luksmith_with, text};
 
 const TEST: [&str; 2] = ["open", "--test-passphrase"];
@@ -68,7 +70,6 @@ fn a_wrong_key_is_status_2_and_a_missing_one_is_status_1() {
     luksmith(&test(&["--key-command", "false", &disk])).fails(1, "it ended with");
     luksmith(&test(&["--key-command", "true", &disk])).fails(1, "it gave no key");
     luksmith(&test(&["--key-command", "/no/such", &disk])).fails(1, "No such file");
-    luksmith(&test(&["--token-only", &disk])).fails(1, "tokens need");
     luksmith(&["open", &disk]).fails(1, "open makes no kernel mapping");
 }
 
@@ -177,4 +178,67 @@ fn a_policy_is_asked_before_any_key_is_derived() {
     luksmith(&["check", "--expect-uuid", other, &disk]).fails(1, "1 problem found");
     let profile = scratch.file("profile", b"{}");
     luksmith(&["check", "--policy", &profile, &disk]).fails(1, "profile");
+}
+
+#[test]
+fn a_token_leads_to_the_key_in_the_kernels_keyring() {
+    let scratch = Scratch::new();
+    let disk = scratch.image("luks2-default");
+    let known = image("luks2-default");
+    let description = |word: &str| format!("luksmith:{}:{word}", std::process::id());
+    let keys = [("right", known.passphrase.as_bytes()), ("wrong", b"other")];
+    for (word, key) in keys {
+        if !session_key(&description(word), key) {
+            return;
+        }
+    }
+    let add = |word: &str, id: &str| {
+        let description = description(word);
+        let options = ["token", "add", &disk, "--key-description", &description];
+        let answer = luksmith(&[&options[..], &["--token-id", id]].concat());
+        assert_eq!(answer.text(), "");
+    };
+    let open = |options: &[&str], input: &[u8]| {
+        let arguments = [&TEST[..], &[disk.as_str()], options].concat();
+        luksmith_with(&arguments, input)
+    };
+    let only = |options: &[&str]| open(&[&["--token-only"], options].concat(), b"");
+
+    only(&[]).fails(1, "no token of this volume can be used");
+    add("wrong", "1");
+    add("nowhere", "2");
+    only(&[]).fails(2, "none of 2 usable tokens opened the volume");
+    let by_hand = open(&[], known.passphrase.as_bytes());
+    assert_eq!(by_hand.text(), "");
+    // Who names a token learns why it did not unlock; the passphrase still does.
+    let by_hand = open(&["--token-id", "1"], known.passphrase.as_bytes());
+    assert_eq!(by_hand.status, 0);
+    assert!(by_hand.stderr.contains("none of 1 usable tokens"));
+
+    add("right", "3");
+    assert_eq!(only(&[]).text(), "");
+    assert_eq!(open(&[], b"").text(), "");
+    assert_eq!(only(&["--token-id", "3", "-S", "0"]).text(), "");
+    assert_eq!(only(&["--token-type", "luks2-keyring"]).text(), "");
+    only(&["--token-type", "systemd-tpm2"]).fails(1, "none of those asked for");
+    only(&["--token-id", "1"]).fails(2, "none of 1 usable tokens");
+    only(&["-S", "7"]).fails(1, "no token of this volume can be used");
+    // A key that is named goes before tokens that are not.
+    let key = scratch.file("key", b"nonsense");
+    open(&["-d", &key], b"").fails(2, "not the right key");
+    assert_eq!(open(&["-d", &key, "--token-id", "3"], b"").text(), "");
+    let exported = luksmith(&["export", "--token-only", "--length", "4096", &disk]);
+    assert_eq!((exported.status, exported.stdout.len()), (0, 4096));
+    // Limits and policies hold here too.
+    only(&["--policy", "mkcw"]).fails(1, "policy");
+    let damaged = r#"{"type":"luks2-keyring","keyslots":["0"],"key_description":"x","y":1}"#;
+    let import = ["token", "import", &disk, "--token-id", "4"];
+    assert_eq!(luksmith_with(&import, damaged.as_bytes()).text(), "");
+    let answer = only(&["--token-id", "4", "-v"]);
+    assert_eq!(answer.status, 2);
+    assert!(
+        answer.stderr.contains("this type has exactly 3"),
+        "{answer:?}"
+    );
+    assert_eq!(only(&[]).text(), "");
 }
