@@ -170,6 +170,16 @@ pub enum Error {
         /// How many 512-byte sectors failed in this request.
         count: u64,
     },
+    /// What a layer keeps beside the data is no longer what it was when the device was opened.
+    #[error(
+        "{what} {number} is not what it was when the device was opened: somebody else writes to it"
+    )]
+    ChangedOutside {
+        /// What was changed.
+        what: &'static str,
+        /// Which one.
+        number: u64,
+    },
     /// The device was opened for reading.
     #[error("the device was opened read-only")]
     ReadOnly,
@@ -212,6 +222,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// Tells whether somebody changed what only this device should change, which no failing medium
+    /// explains.
+    #[must_use]
+    pub const fn is_tampering(&self) -> bool {
+        matches!(self, Self::TagMismatch { .. } | Self::ChangedOutside { .. })
+    }
+
     /// Gives the operating system's error number, if the failure came from it.
     #[must_use]
     pub const fn raw_os_error(&self) -> Option<i32> {
@@ -239,7 +256,7 @@ impl From<Error> for std::io::Error {
             Error::Misaligned { .. } | Error::Overflow { .. } | Error::Length { .. } => {
                 ErrorKind::InvalidInput
             }
-            Error::TagMismatch { .. } => ErrorKind::InvalidData,
+            Error::TagMismatch { .. } | Error::ChangedOutside { .. } => ErrorKind::InvalidData,
             Error::ReadOnly => ErrorKind::ReadOnlyFilesystem,
             Error::NotStorage { .. }
             | Error::SizeUnknown

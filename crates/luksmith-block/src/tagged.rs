@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, sync::Arc};
 
-use crate::{Error, SectorNumber, SectorSize};
+use crate::{Capabilities, Error, SectorNumber, SectorSize};
 
 /// How many blocks a tagged device has, and how large a block and its tuple are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,11 @@ pub trait TaggedDevice: Send + Sync {
     /// # Errors
     /// [`Error::Io`], after which writes fail with [`Error::FailStop`].
     fn flush(&self) -> Result<(), Error>;
+
+    /// Tells what this device can do beyond that, as far as data is concerned.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
 }
 
 /// Checks tuples against data with a key that the tagged device does not know, for replay.
@@ -110,6 +115,9 @@ macro_rules! forward {
             }
             fn flush(&self) -> Result<(), Error> {
                 (**self).flush()
+            }
+            fn capabilities(&self) -> Capabilities {
+                (**self).capabilities()
             }
         }
     )+};

@@ -42,6 +42,10 @@ fn samples() -> Vec<Error> {
             first: SectorNumber::new(8),
             count: 16,
         },
+        Error::ChangedOutside {
+            what: "journal section",
+            number: 3,
+        },
         Error::ReadOnly,
         Error::Unsupported {
             operation: Operation::Discard,

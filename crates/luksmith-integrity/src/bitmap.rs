@@ -122,17 +122,34 @@ impl Marked {
 
     /// Gives the marked regions as ranges of sectors, ascending, adjacent ones together; `end` is
     /// the end of the device.
-    pub(crate) fn regions(&self, end: u64) -> Vec<Range<u64>> {
-        let mut regions: Vec<Range<u64>> = Vec::new();
-        for bit in (0..self.shape.bits).filter(|bit| is_set(&self.bytes, *bit)) {
-            let Range { start, end: stop } = self.shape.sectors_of(bit);
-            let region = start.min(end)..stop.min(end);
-            match regions.last_mut() {
-                Some(last) if last.end == region.start => last.end = region.end,
-                _ => regions.push(region),
+    ///
+    /// They are found one by one: a hostile bitmap may have 16 million of them.
+    pub(crate) fn regions(&self, end: u64) -> impl Iterator<Item = Range<u64>> + '_ {
+        let mut bit = 0;
+        core::iter::from_fn(move || {
+            let first = self.next_bit(bit, true)?;
+            bit = self.next_bit(first, false).unwrap_or(self.shape.bits);
+            let start = self.shape.sectors_of(first).start;
+            let stop = self.shape.sectors_of(bit - 1).end;
+            Some(start.min(end)..stop.min(end))
+        })
+    }
+
+    /// Gives the first bit from `bit` on that is set, or that is not.
+    fn next_bit(&self, bit: u64, set: bool) -> Option<u64> {
+        let skipped = if set { 0 } else { 0xff };
+        let mut bit = bit;
+        while bit < self.shape.bits {
+            // Whole bytes without such a bit are most of a bitmap.
+            if bit.is_multiple_of(8) && self.bytes.get(narrow(bit / 8)) == Some(&skipped) {
+                bit += 8;
+            } else if is_set(&self.bytes, bit) == set {
+                return Some(bit);
+            } else {
+                bit += 1;
             }
         }
-        regions
+        None
     }
 }
 
@@ -178,28 +195,30 @@ impl Bitmap {
         sectors: &Range<u64>,
     ) -> Result<(), DeviceError> {
         let mut state = lock(&self.state)?;
-        let missing: Vec<u64> = self
-            .shape
-            .bits_of(sectors)
-            .filter(|bit| !is_set(&state.bytes, *bit))
-            .collect();
-        if missing.is_empty() {
+        let bits = self.shape.bits_of(sectors);
+        if bits.clone().all(|bit| is_set(&state.bytes, bit)) {
             return Ok(());
         }
-        let mut changed = state.bytes.clone();
-        for bit in &missing {
-            if let Some(byte) = changed.get_mut(narrow(bit / 8)) {
+        let pieces = bits.start / PIECE_BITS..bits.end.div_ceil(PIECE_BITS);
+        let changed = narrow(pieces.start) * PIECE..narrow(pieces.end) * PIECE;
+        let mut copy = state.bytes.get(changed.clone()).unwrap_or(&[]).to_vec();
+        let first = pieces.start * PIECE_BITS;
+        for bit in bits {
+            if let Some(byte) = copy.get_mut(narrow((bit - first) / 8)) {
                 *byte |= 1 << (bit % 8);
             }
         }
-        let pieces = missing.chunk_by(|a, b| a / PIECE_BITS == b / PIECE_BITS);
-        for bit in pieces.filter_map(<[u64]>::first) {
-            let start = narrow(bit / PIECE_BITS) * PIECE;
-            let piece = changed.get(start..start + PIECE).unwrap_or(&[]);
-            meta.write_at(ByteOffset::new(self.shape.at + wide(start)), piece)?;
+        let known = state.bytes.chunks(PIECE).skip(narrow(pieces.start));
+        for (piece, (new, old)) in pieces.zip(copy.chunks(PIECE).zip(known)) {
+            if new != old {
+                let at = self.shape.at + wide(narrow(piece) * PIECE);
+                meta.write_at(ByteOffset::new(at), new)?;
+            }
         }
         meta.flush()?;
-        state.bytes = changed;
+        if let Some(bytes) = state.bytes.get_mut(changed) {
+            bytes.copy_from_slice(&copy);
+        }
         state.since.get_or_insert_with(Instant::now);
         Ok(())
     }
@@ -255,7 +274,7 @@ mod tests {
         disk.read_at(ByteOffset::new(4096), &mut piece).unwrap();
         assert_eq!(piece[..2], [0b0001_1101, 0]);
         let marked = Marked::read(&disk, &layout, 1).unwrap();
-        assert_eq!(marked.regions(70), [0..16, 32..70]);
+        assert!(marked.regions(70).eq([0..16, 32..70]));
         assert!(marked.touches(&(15..16)) && marked.touches(&(0..99)));
         assert!(!marked.touches(&(16..32)) && !marked.touches(&(80..1000)));
         assert_eq!(bitmap.is_older_than(Duration::ZERO), Ok(true));
@@ -265,8 +284,33 @@ mod tests {
             Marked::read(&disk, &layout, 1)
                 .unwrap()
                 .regions(70)
-                .is_empty()
+                .next()
+                .is_none()
         );
+    }
+
+    /// A bitmap of alternating bits took 256 MiB as a list of regions.
+    #[test]
+    fn regions_of_the_largest_bitmap_are_found_one_by_one() {
+        let bits = LIMIT.get() * 8;
+        let shape = Shape {
+            at: 0,
+            sectors_per_block: 8,
+            log2_blocks_per_bit: 0,
+            bits,
+        };
+        let marked = |byte: u8| Marked {
+            shape,
+            bytes: vec![byte; LIMIT.to_usize().unwrap()],
+        };
+        let alternating = marked(0b0101_0101);
+        let mut regions = alternating.regions(u64::MAX);
+        assert_eq!(regions.next(), Some(0..8));
+        assert_eq!(regions.next(), Some(16..24));
+        assert_eq!(wide(regions.count()), bits / 2 - 2);
+        assert!(marked(0xff).regions(u64::MAX).eq([0..bits * 8]));
+        assert!(marked(0xff).regions(100).eq([0..100]));
+        assert!(marked(0).regions(u64::MAX).next().is_none());
     }
 
     #[test]

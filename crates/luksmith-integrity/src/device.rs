@@ -24,8 +24,8 @@ use std::{
 };
 
 use luksmith_block::{
-    BlockDevice, ByteLen, CheckTuple, Error as DeviceError, Operation, RangeLock, SectorNumber,
-    SectorSize, TaggedDevice, TaggedShape,
+    BlockDevice, ByteLen, Capabilities, CheckTuple, Error as DeviceError, Operation, RangeLock,
+    SectorNumber, SectorSize, TaggedDevice, TaggedShape,
 };
 
 use crate::{
@@ -142,9 +142,19 @@ pub struct IntegrityDevice<D: BlockDevice> {
     overlay_section: Mutex<Option<(u32, Arc<Vec<u8>>)>>,
     activation: Mutex<()>,
     active: OnceLock<Active>,
-    /// When the oldest change was made that no flush has taken up, outside journal mode.
-    waiting_since: Mutex<Option<Instant>>,
+    /// Changes made in place, past the journal.
+    changes: Mutex<Changes>,
     closed: bool,
+}
+
+/// Changes in place since opening, and how many of them are durable.
+#[derive(Debug, Default)]
+struct Changes {
+    made: u64,
+    /// The first so many are durable.
+    durable: u64,
+    /// When the oldest change was made that is not.
+    since: Option<Instant>,
 }
 
 /// What exists once the device may be written.
@@ -220,7 +230,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             overlay_section: Mutex::default(),
             activation: Mutex::default(),
             active: OnceLock::new(),
-            waiting_since: Mutex::default(),
+            changes: Mutex::default(),
             closed: false,
         })
     }
@@ -252,20 +262,23 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// # Errors
     /// As [`TaggedDevice::flush`].
     pub fn commit_if_older_than(&self, age: Duration) -> Result<(), DeviceError> {
+        self.stop.check()?;
         let Some(active) = self.active.get() else {
             return Ok(());
         };
-        if let Some(ring) = &active.ring {
-            ring.commit_if_older_than(self, age)?;
-        }
-        let since = *lock(&self.waiting_since)?;
-        if since.is_some_and(|since| since.elapsed() >= age) {
-            self.flush()?;
-        }
-        match &active.bitmap {
-            Some(bitmap) if bitmap.is_older_than(age)? => self.clear_bitmap(bitmap),
-            _ => Ok(()),
-        }
+        self.stop.guarded(|| {
+            if let Some(ring) = &active.ring {
+                ring.commit_if_older_than(self, age)?;
+            }
+            let since = lock(&self.changes)?.since;
+            if since.is_some_and(|since| since.elapsed() >= age) {
+                self.flush_in_place()?;
+            }
+            match &active.bitmap {
+                Some(bitmap) if bitmap.is_older_than(age)? => self.clear_bitmap(bitmap),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Applies and erases the journal now, as the first write would.
@@ -288,7 +301,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             return Ok(());
         };
         self.stop.check()?;
-        match &active.ring {
+        self.stop.guarded(|| match &active.ring {
             Some(ring) => {
                 ring.drain(&self)?;
                 self.empty_journal(ring)?;
@@ -301,7 +314,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
                     None => Ok(()),
                 }
             }
-        }
+        })
     }
 
     /// Checks that a request is whole blocks of the device and gives its sectors.
@@ -375,7 +388,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
                     place,
                     &mut image,
                 )
-                .map_err(|error| self.as_device_error(error, sector))?;
+                .map_err(|error| self.as_device_error(found.section, error))?;
                 let image = Arc::new(image);
                 *last = Some((found.section, Arc::clone(&image)));
                 image
@@ -383,27 +396,26 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         };
         drop(last);
         if self.codec.target(found.entry, &image) != Some(sector) {
-            let changed = Error::JournalChanged {
-                section: found.section,
-            };
-            return Err(self.as_device_error(changed, sector));
+            let section = found.section;
+            return Err(self.as_device_error(section, Error::JournalChanged { section }));
         }
         self.codec.copy_entry(found.entry, &image, data, tuple);
         Ok(())
     }
 
-    /// Gives the error of the device border for an error met behind it while serving `sector`.
-    fn as_device_error(&self, error: Error, sector: u64) -> DeviceError {
-        let mismatch = |first| DeviceError::TagMismatch {
-            first,
-            count: self.layout.block_size().sectors().get(),
-        };
+    /// Gives the error of the device border for an error met in a section of the journal that was
+    /// all right when the device was opened.
+    fn as_device_error(&self, section: u32, error: Error) -> DeviceError {
         match error {
             Error::Device { source } => source,
-            Error::JournalTag { sector, .. } => mismatch(sector),
-            // The journal is not what it was when the device was opened: somebody else writes to
-            // it.
-            _ => mismatch(SectorNumber::new(sector)),
+            Error::JournalTag { sector, .. } => DeviceError::TagMismatch {
+                first: sector,
+                count: self.layout.block_size().sectors().get(),
+            },
+            _ => DeviceError::ChangedOutside {
+                what: "journal section",
+                number: u64::from(section),
+            },
         }
     }
 
@@ -433,34 +445,54 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         self.read_in_place(at, data, tuples)
     }
 
-    /// Prepares for a change in place: the region is marked, in bitmap mode, and something waits
-    /// for a flush.
-    fn before_change(
+    /// Makes a change in place, holding its sectors alone; in bitmap mode its region is marked
+    /// before.
+    fn change_in_place(
         &self,
         active: &Active,
-        range: &core::ops::Range<u64>,
+        range: core::ops::Range<u64>,
+        change: impl FnOnce() -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
-        self.stop.check()?;
-        if let Some(bitmap) = &active.bitmap {
-            let marked = bitmap.mark(self.devices.meta(), range);
-            self.stop.on_failure(Operation::Write, marked)?;
-        }
-        lock(&self.waiting_since)?.get_or_insert_with(Instant::now);
-        Ok(())
+        let _alone = self.ranges.exclusive(range.clone());
+        self.stop.guarded(|| {
+            self.stop.check()?;
+            if let Some(bitmap) = &active.bitmap {
+                let marked = bitmap.mark(self.devices.meta(), &range);
+                self.stop.on_failure(Operation::Write, marked)?;
+            }
+            let result = change();
+            // Counted behind it, also if it stopped half way: a flush that began before may have
+            // missed a part.
+            let mut changes = lock(&self.changes)?;
+            changes.made += 1;
+            changes.since.get_or_insert_with(Instant::now);
+            result
+        })
     }
 
     /// Writes out tags and flushes: everything written in place so far becomes durable.
     pub(crate) fn flush_in_place(&self) -> Result<(), DeviceError> {
-        *lock(&self.waiting_since)? = None;
+        let (target, began) = (lock(&self.changes)?.made, Instant::now());
+        self.stop.check()?;
         let tags = self.tags.flush(self.devices.meta());
         self.stop.on_failure(Operation::Write, tags)?;
         let flushed = self.devices.flush();
-        self.stop.on_failure(Operation::Flush, flushed)
+        self.stop.on_failure(Operation::Flush, flushed)?;
+        let mut changes = lock(&self.changes)?;
+        if target > changes.durable {
+            changes.durable = target;
+            changes.since = (changes.made > target).then_some(began);
+        }
+        Ok(())
     }
 
     /// Makes durable, in journal mode, what went past the journal.
     fn flush_bypassed(&self) -> Result<(), DeviceError> {
-        if lock(&self.waiting_since)?.is_some() {
+        let pending = {
+            let changes = lock(&self.changes)?;
+            changes.made > changes.durable
+        };
+        if pending {
             self.flush_in_place()?;
         }
         Ok(())
@@ -493,7 +525,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
                 let mut run = self.buffers_for(blocks);
                 run.data.as_mut_slice().copy_from_slice(data);
                 run.tuples.as_mut_slice().copy_from_slice(tuples);
-                ring.append(self, first.get(), run)
+                self.stop.guarded(|| ring.append(self, first.get(), run))
             }
             None => self.write_alone(active, range, data, tuples),
         }
@@ -508,9 +540,9 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         tuples: &[u8],
     ) -> Result<(), DeviceError> {
         let first = range.start;
-        let _alone = self.ranges.exclusive(range.clone());
-        self.before_change(active, &range)?;
-        self.write_in_place(first, &[data], tuples)
+        self.change_in_place(active, range, || {
+            self.write_in_place(first, &[data], tuples)
+        })
     }
 }
 
@@ -634,7 +666,7 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
             let mut run = self.buffers_for(blocks);
             fill(run.data.as_mut_slice(), run.tuples.as_mut_slice());
             match &active.ring {
-                Some(ring) => ring.append(self, at, run)?,
+                Some(ring) => self.stop.guarded(|| ring.append(self, at, run))?,
                 None => {
                     let (data, tuples) = (run.data.as_slice(), run.tuples.as_slice());
                     self.write_alone(active, at..end, data, tuples)?;
@@ -658,9 +690,7 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
         self.put_journal_aside()?;
         let active = self.active()?;
         let start = range.start;
-        let _alone = self.ranges.exclusive(range.clone());
-        self.before_change(active, &range)?;
-        self.write_tags_in_place(start, tuples)
+        self.change_in_place(active, range, || self.write_tags_in_place(start, tuples))
     }
 
     fn flush(&self) -> Result<(), DeviceError> {
@@ -669,13 +699,23 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
             // Nothing was written since opening.
             return Ok(());
         };
-        match &active.ring {
+        self.stop.guarded(|| match &active.ring {
             Some(ring) => {
                 ring.commit(self)?;
                 self.flush_bypassed()
             }
             None => self.flush_in_place(),
-        }
+        })
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let below = self.devices.data.capabilities();
+        let mut capabilities = Capabilities::default();
+        capabilities.read_only = self.options.is_read_only();
+        capabilities.discard = below.discard && !capabilities.read_only;
+        capabilities.zeroes_after_discard = capabilities.discard && below.zeroes_after_discard;
+        capabilities.optimal_io_bytes = below.optimal_io_bytes;
+        capabilities
     }
 }
 

@@ -165,6 +165,21 @@ impl<D: BlockDevice> HashedDevice<D> {
                 || marked.is_some_and(|marked| marked.touches(sectors)))
     }
 
+    /// Reads consecutive blocks and checks them, where they are to be checked.
+    fn read_checked(
+        &self,
+        first: SectorNumber,
+        chunk: &mut [u8],
+        tags: &mut [u8],
+    ) -> Result<(), DeviceError> {
+        self.device.read_tagged(first, chunk, tags)?;
+        let end = first.get() + wide(chunk.len()) / SECTOR_BYTES;
+        if self.is_unchecked(&(first.get()..end)) {
+            return Ok(());
+        }
+        self.maker.check(first, chunk, tags)
+    }
+
     fn first_sector(&self, at: ByteOffset) -> SectorNumber {
         SectorNumber::new(at.get() / SECTOR_BYTES)
     }
@@ -189,17 +204,34 @@ impl<D: BlockDevice> BlockDevice for HashedDevice<D> {
         self.check_range(at, ByteLen::of(buf))?;
         let mut tags = vec![0; self.tags_of(buf.len().min(CHUNK_BYTES))];
         let mut at = at.get();
+        let mut wrong = None;
         for chunk in buf.chunks_mut(CHUNK_BYTES) {
             let tags = tags.get_mut(..self.tags_of(chunk.len())).unwrap_or(&mut []);
             let first = self.first_sector(ByteOffset::new(at));
-            self.device.read_tagged(first, chunk, tags)?;
-            let end = first.get() + wide(chunk.len()) / SECTOR_BYTES;
-            if !self.is_unchecked(&(first.get()..end)) {
-                self.maker.check(first, chunk, tags)?;
-            }
             at += wide(chunk.len());
+            match (self.read_checked(first, chunk, tags), wrong) {
+                (Ok(()), _) => {}
+                // The rest is looked at too: the error counts every wrong sector of the request.
+                (Err(DeviceError::TagMismatch { first, count }), None) => {
+                    wrong = Some((first, count));
+                }
+                (Err(DeviceError::TagMismatch { count, .. }), Some((first, before))) => {
+                    wrong = Some((first, before.saturating_add(count)));
+                }
+                (Err(error), _) => {
+                    buf.fill(0);
+                    return Err(error);
+                }
+            }
         }
-        Ok(())
+        match wrong {
+            None => Ok(()),
+            Some((first, count)) => {
+                // Nothing of a request that fails is handed out, not even what matches.
+                buf.fill(0);
+                Err(DeviceError::TagMismatch { first, count })
+            }
+        }
     }
 
     fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), DeviceError> {
@@ -240,12 +272,10 @@ impl<D: BlockDevice> BlockDevice for HashedDevice<D> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        let below = self.device.devices.data().capabilities();
+        let mut capabilities = self.device.capabilities();
         let allowed = self.device.options.discards != DiscardMarker::None;
-        capabilities.read_only = self.device.options.is_read_only();
-        capabilities.discard = allowed && below.discard && !capabilities.read_only;
-        capabilities.zeroes_after_discard = capabilities.discard && below.zeroes_after_discard;
+        capabilities.discard &= allowed;
+        capabilities.zeroes_after_discard &= allowed;
         capabilities
     }
 }

@@ -63,15 +63,17 @@ pub fn recalculate<D: BlockDevice>(
     let size = superblock.provided_data_sectors().get();
     let whole = what == Recalculation::Whole;
     let marked = work.marked(whole)?;
+    let regions = || marked.iter().flat_map(|marked| marked.regions(size));
     let begun = superblock.flags().contains(Flags::RECALCULATING);
     let from = match (whole, begun) {
         (true, _) => 0,
         (false, true) => superblock.recalc_sector().get().min(size),
         (false, false) => size,
     };
-    let regions: u64 = marked.iter().map(|region| region.end - region.start).sum();
-    control.begin(regions + (size - from));
-    work.run(&marked, from, size)?;
+    let due: u64 = regions().map(|region| region.end - region.start).sum();
+    control.begin(due + (size - from));
+    let engine = device.unchecked();
+    engine.stop.guarded(|| work.run(regions(), from, size))?;
     let done = work.done;
     device.close()?;
     Ok(SectorCount::new(done))
@@ -84,46 +86,44 @@ struct Work<'a, D: BlockDevice> {
 }
 
 impl<D: BlockDevice> Work<'_, D> {
-    /// Gives the regions that the bitmap of an unclosed device marks.
-    fn marked(&self, whole: bool) -> Result<Vec<Range<u64>>, Error> {
+    /// Gives the bitmap of an unclosed device, unless everything is recalculated anyway.
+    fn marked(&self, whole: bool) -> Result<Option<Marked>, Error> {
         let engine = self.device.unchecked();
         let superblock = self.device.superblock();
         if whole || !superblock.flags().contains(Flags::DIRTY_BITMAP) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let log2 = superblock.log2_blocks_per_bitmap_bit();
-        let marked = Marked::read(engine.devices.meta(), &engine.layout, log2)?;
-        Ok(marked.regions(superblock.provided_data_sectors().get()))
+        Marked::read(engine.devices.meta(), &engine.layout, log2).map(Some)
     }
 
     /// 1. Marked regions are tagged and made durable. The bitmap still marks them.
-    /// 2. The journal, where the bitmap was, is initialised; then the superblock says so, and that
-    ///    a
-    ///    recalculation from `from` on is due, if it is.
-    /// 3. The rest is tagged upwards, the position saved now and then after its tags are durable.
-    fn run(&mut self, marked: &[Range<u64>], from: u64, size: u64) -> Result<(), Error> {
+    /// 2. The superblock says that a recalculation from `from` on is due, if it is. Only now the
+    ///    bitmap may go: what it marks is tagged already, or will be on the way from `from` on.
+    /// 3. The journal, where the bitmap was, is initialised; then the superblock says that there is
+    ///    no bitmap.
+    /// 4. The rest is tagged upwards, the position saved now and then after its tags are durable.
+    fn run(
+        &mut self,
+        marked: impl Iterator<Item = Range<u64>>,
+        from: u64,
+        size: u64,
+    ) -> Result<(), Error> {
         let engine = self.device.unchecked();
         engine.apply_journal()?;
         for region in marked {
-            self.tag(region.clone(), |_, _| Ok(()))?;
+            self.tag(region, |_, _| Ok(()))?;
         }
         engine.flush_in_place()?;
-        let dirty = self
-            .device
-            .superblock()
-            .flags()
-            .contains(Flags::DIRTY_BITMAP);
-        if dirty {
-            engine.initialise_journal()?;
-        }
-        if dirty || from < size {
+        if from < size {
             engine.change_superblock(|superblock| {
-                superblock.flags = superblock.flags.without(Flags::DIRTY_BITMAP);
-                if from < size {
-                    superblock.flags = superblock.flags.with(Flags::RECALCULATING);
-                    superblock.recalc_sector = from;
-                }
+                superblock.flags = superblock.flags.with(Flags::RECALCULATING);
+                superblock.recalc_sector = from;
             })?;
+        }
+        let flags = self.device.superblock().flags();
+        if flags.contains(Flags::DIRTY_BITMAP) {
+            engine.leave_bitmap_mode()?;
         }
         if from >= size {
             return Ok(());
@@ -158,7 +158,7 @@ impl<D: BlockDevice> Work<'_, D> {
             data.resize(blocks * engine.block_bytes(), 0);
             tags.resize(blocks * engine.tag_bytes(), 0);
             let _alone = engine.ranges.exclusive(at..at + wide(blocks) * spb);
-            engine.read_in_place(at, &mut data, &mut tags)?;
+            engine.read_data_in_place(at, &mut data)?;
             self.device
                 .maker()
                 .tags(SectorNumber::new(at), &data, &mut tags)?;

@@ -61,12 +61,15 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     pub fn grow(self, new: NewBlocks<'_>, control: &Control) -> Result<SectorCount, Error> {
         let old = self.superblock.provided_data_sectors().get();
         let room = self.room().get();
-        self.empty_journal_now()?;
-        if room > old {
-            self.initialise_new(old, room, new, control)?;
-            self.flush_in_place()?;
-            self.change_superblock(|superblock| superblock.resize(room))?;
-        }
+        self.stop.guarded(|| {
+            self.empty_journal_now()?;
+            if room > old {
+                self.initialise_new(old, room, new, control)?;
+                self.flush_in_place()?;
+                self.change_superblock(|superblock| superblock.resize(room))?;
+            }
+            Ok::<_, DeviceError>(())
+        })?;
         self.close()?;
         Ok(SectorCount::new(room.max(old)))
     }
@@ -90,8 +93,10 @@ impl<D: BlockDevice> IntegrityDevice<D> {
                 room: smaller,
             });
         }
-        self.empty_journal_now()?;
-        self.change_superblock(|superblock| superblock.resize(smaller.get()))?;
+        self.stop.guarded(|| {
+            self.empty_journal_now()?;
+            self.change_superblock(|superblock| superblock.resize(smaller.get()))
+        })?;
         self.close()?;
         Ok(smaller)
     }

@@ -38,6 +38,15 @@ impl Stop {
         result
     }
 
+    /// Runs work that changes the device. Should it panic, it may have stopped anywhere, so all
+    /// further writes are refused.
+    pub(crate) fn guarded<T>(&self, work: impl FnOnce() -> T) -> T {
+        let guard = StopOnPanic(self);
+        let result = work();
+        core::mem::forget(guard);
+        result
+    }
+
     /// Stops all further writes; the first reason stays.
     pub(crate) fn trip(&self, operation: Operation) {
         let code = if operation == Operation::Flush {
@@ -52,10 +61,39 @@ impl Stop {
     }
 }
 
+/// Dropped only where the work beside it panicked.
+struct StopOnPanic<'a>(&'a Stop);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        self.0.trip(Operation::Write);
+    }
+}
+
 #[cfg(test)]
 #[cfg(not(shuttle))]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
+
+    #[test]
+    fn a_panic_stops_writes_and_an_error_does_not() {
+        let stop = Stop::default();
+        assert_eq!(
+            stop.guarded(|| Err::<(), _>(Error::ReadOnly)),
+            Err(Error::ReadOnly)
+        );
+        assert_eq!(stop.check(), Ok(()));
+        let work = AssertUnwindSafe(|| stop.guarded(|| panic!("below")));
+        assert!(catch_unwind(work).is_err());
+        assert_eq!(
+            stop.check(),
+            Err(Error::FailStop {
+                operation: Operation::Write
+            })
+        );
+    }
 
     #[test]
     fn the_first_failure_stays_the_reason() {

@@ -2,8 +2,14 @@
 //!
 //! Tags are packed, so neighbours share sectors: all changes go through the cache, which writes
 //! whole pages. A page is loaded, and an evicted one written, under the lock of its shard only.
+//!
+//! Only changes and flushes write: a read that finds no room makes none by writing, since a write
+//! that fails has to stop further writes, and reads go on whatever failed.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::PoisonError,
+};
 
 use luksmith_block::{BlockDevice, ByteLen, ByteOffset, Error};
 
@@ -72,7 +78,7 @@ impl TagArea {
         }
     }
 
-    /// Reads the bytes of tags at `at`, a position on the metadata device.
+    /// Reads the bytes of tags at `at`, a position on the metadata device. Writes nothing.
     ///
     /// # Errors
     /// What the device gives.
@@ -86,9 +92,17 @@ impl TagArea {
         for piece in self.pieces(at, left.len()) {
             let (now, later) = left.split_at_mut(piece.len);
             left = later;
-            let mut shard = self.shard(piece.page)?;
-            let page = self.page(&mut shard, device, piece.page)?;
-            now.copy_from_slice(page.slice(&piece)?);
+            let mut shard = self.shard(piece.page);
+            if let Some(page) = shard.pages.get_mut(&piece.page) {
+                page.used = true;
+                now.copy_from_slice(page.slice(&piece)?);
+                continue;
+            }
+            let bytes = self.load(device, piece.page)?;
+            now.copy_from_slice(piece.of(&bytes)?);
+            if self.make_clean_room(&mut shard) {
+                shard.insert(piece.page, bytes);
+            }
         }
         Ok(())
     }
@@ -108,7 +122,7 @@ impl TagArea {
         for piece in self.pieces(at, left.len()) {
             let (now, later) = left.split_at(piece.len);
             left = later;
-            let mut shard = self.shard(piece.page)?;
+            let mut shard = self.shard(piece.page);
             let page = if piece.len == self.page_bytes(piece.page) {
                 // The whole page is replaced: nothing of the disk is needed.
                 self.make_room(&mut shard, device)?;
@@ -130,14 +144,9 @@ impl TagArea {
         let _alone = lock(&self.flushing)?;
         let mut dirty = Vec::new();
         for shard in &self.shards {
-            let shard = lock(shard)?;
-            dirty.extend(
-                shard
-                    .pages
-                    .iter()
-                    .filter(|(_, page)| page.dirty)
-                    .map(|(n, _)| *n),
-            );
+            let shard = unpoisoned(shard);
+            let changed = shard.pages.iter().filter(|(_, page)| page.dirty);
+            dirty.extend(changed.map(|(number, _)| *number));
         }
         dirty.sort_unstable();
         let mut rest = dirty.as_slice();
@@ -163,18 +172,40 @@ impl TagArea {
         pages: &[u64],
     ) -> Result<(), Error> {
         let mut copy = Vec::with_capacity(pages.len() * PAGE);
+        let mut start = first;
         for &number in pages {
-            let mut shard = self.shard(number)?;
-            // Only flushes drop the mark of a dirty page without dropping the page, and this is the
-            // only flush; an evicted page was written, and is loaded again as it is on disk.
-            let page = self.page(&mut shard, device, number)?;
-            page.dirty = false;
-            page.writing = true;
-            copy.extend_from_slice(&page.bytes);
+            let mut shard = self.shard(number);
+            match shard.pages.get_mut(&number) {
+                Some(page) if page.dirty => {
+                    page.dirty = false;
+                    page.writing = true;
+                    copy.extend_from_slice(&page.bytes);
+                }
+                // Written meanwhile, by being evicted.
+                _ => {
+                    drop(shard);
+                    self.write_copied(device, start, &copy)?;
+                    copy.clear();
+                    start = number + 1;
+                }
+            }
         }
-        let result = device.write_at(self.page_at(first), &copy);
-        for &number in pages {
-            let mut shard = self.shard(number)?;
+        self.write_copied(device, start, &copy)
+    }
+
+    /// Writes copies of consecutive pages, which are then as on disk unless they changed meanwhile.
+    fn write_copied<D: BlockDevice>(
+        &self,
+        device: &D,
+        first: u64,
+        copy: &[u8],
+    ) -> Result<(), Error> {
+        if copy.is_empty() {
+            return Ok(());
+        }
+        let result = device.write_at(self.page_at(first), copy);
+        for (number, _) in (first..).zip(copy.chunks(PAGE)) {
+            let mut shard = self.shard(number);
             if let Some(page) = shard.pages.get_mut(&number) {
                 page.writing = false;
                 page.dirty |= result.is_err();
@@ -183,9 +214,9 @@ impl TagArea {
         result
     }
 
-    fn shard(&self, page: u64) -> Result<MutexGuard<'_, Shard>, Error> {
+    fn shard(&self, page: u64) -> MutexGuard<'_, Shard> {
         let index = narrow(page / PAGES_TOGETHER % wide(SHARDS));
-        lock(
+        unpoisoned(
             self.shards
                 .get(index)
                 .expect("a remainder of the number of shards"),
@@ -201,8 +232,7 @@ impl TagArea {
     ) -> Result<&'a mut Page, Error> {
         if !shard.pages.contains_key(&number) {
             self.make_room(shard, device)?;
-            let mut bytes = vec![0; self.page_bytes(number)].into_boxed_slice();
-            device.read_at(self.page_at(number), &mut bytes)?;
+            let bytes = self.load(device, number)?;
             shard.insert(number, bytes);
         }
         let page = shard
@@ -213,33 +243,48 @@ impl TagArea {
         Ok(page)
     }
 
+    /// Reads a page from the disk.
+    fn load<D: BlockDevice>(&self, device: &D, number: u64) -> Result<Box<[u8]>, Error> {
+        let mut bytes = vec![0; self.page_bytes(number)].into_boxed_slice();
+        device.read_at(self.page_at(number), &mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Evicts a page if the shard is full, the oldest that was not used since it was last asked.
     fn make_room<D: BlockDevice>(&self, shard: &mut Shard, device: &D) -> Result<(), Error> {
         // Two rounds: the first may only clear marks.
-        let mut tries = 2 * shard.order.len();
-        while shard.pages.len() >= self.pages_per_shard && tries > 0 {
-            tries -= 1;
-            let Some(number) = shard.order.pop_front() else {
+        for _ in 0..2 * shard.order.len() {
+            if shard.pages.len() < self.pages_per_shard {
+                return Ok(());
+            }
+            let Some((number, page)) = shard.candidate() else {
                 return Ok(());
             };
-            let Some(page) = shard.pages.get_mut(&number) else {
-                continue;
-            };
-            if page.writing || page.used {
-                page.used = false;
-                shard.order.push_back(number);
-                continue;
-            }
             if page.dirty {
-                let result = device.write_at(self.page_at(number), &page.bytes);
-                if result.is_err() {
-                    shard.order.push_back(number);
-                    return result;
-                }
+                device.write_at(self.page_at(number), &page.bytes)?;
+                page.dirty = false;
             }
-            shard.pages.remove(&number);
+            shard.evict(number);
         }
         Ok(())
+    }
+
+    /// As `make_room`, but passes changed pages by; tells whether there is room.
+    fn make_clean_room(&self, shard: &mut Shard) -> bool {
+        for _ in 0..2 * shard.order.len() {
+            if shard.pages.len() < self.pages_per_shard {
+                return true;
+            }
+            let Some((number, page)) = shard.candidate() else {
+                return false;
+            };
+            if page.dirty {
+                shard.order.rotate_left(1);
+            } else {
+                shard.evict(number);
+            }
+        }
+        shard.pages.len() < self.pages_per_shard
     }
 
     fn page_at(&self, page: u64) -> ByteOffset {
@@ -280,7 +325,35 @@ struct PagePiece {
     len: usize,
 }
 
+/// Takes the lock of a shard, also after a panic below: a page changes in the cache after what is
+/// below was done, never half way, so whoever reads goes on.
+fn unpoisoned(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Shard {
+    /// Gives the page at the front of the order once one is there that may be evicted: not used
+    /// since it was last looked at, and no copy of it under way.
+    fn candidate(&mut self) -> Option<(u64, &mut Page)> {
+        for _ in 0..2 * self.order.len() {
+            let number = *self.order.front()?;
+            match self.pages.get_mut(&number) {
+                Some(page) if page.writing || page.used => page.used = false,
+                _ => break,
+            }
+            self.order.rotate_left(1);
+        }
+        let number = *self.order.front()?;
+        let page = self.pages.get_mut(&number)?;
+        (!page.writing).then_some((number, page))
+    }
+
+    /// Drops the page at the front of the order.
+    fn evict(&mut self, number: u64) {
+        self.order.pop_front();
+        self.pages.remove(&number);
+    }
+
     fn insert(&mut self, number: u64, bytes: Box<[u8]>) -> &mut Page {
         let order = &mut self.order;
         let page = self.pages.entry(number).or_insert_with(|| {
@@ -299,9 +372,7 @@ impl Shard {
 
 impl Page {
     fn slice(&self, piece: &PagePiece) -> Result<&[u8], Error> {
-        self.bytes
-            .get(piece.offset..piece.offset + piece.len)
-            .ok_or_else(|| piece.past_end(self.bytes.len()))
+        piece.of(&self.bytes)
     }
 
     fn slice_mut(&mut self, piece: &PagePiece) -> Result<&mut [u8], Error> {
@@ -313,6 +384,12 @@ impl Page {
 }
 
 impl PagePiece {
+    /// Gives this part of a page.
+    fn of<'a>(&self, page: &'a [u8]) -> Result<&'a [u8], Error> {
+        page.get(self.offset..self.offset + self.len)
+            .ok_or_else(|| self.past_end(page.len()))
+    }
+
     /// The last page of a metadata device ends before this piece; the layout excludes it.
     fn past_end(&self, page_bytes: usize) -> Error {
         Error::Length {

@@ -147,6 +147,25 @@ fn a_journal_changed_between_opening_and_the_first_write_is_not_applied() {
     assert_eq!(read(&device, 2), Err(mismatch));
 }
 
+/// It used to be told as a mismatch of sector 0.
+#[test]
+fn a_section_replaced_while_the_device_is_open_is_named() {
+    let disk = dirty();
+    let device = open(&disk, OpenOptions::new()).expect("the journal verifies");
+    let reader = open(&disk, OpenOptions::new().read_only(true)).expect("the journal verifies");
+    // The commit id of the section's last data sector.
+    let (_, data) = places(31);
+    flip(&disk, data + 8 * 512 - 1);
+    let before = disk.to_vec();
+    let changed = DeviceError::ChangedOutside {
+        what: "journal section",
+        number: 0,
+    };
+    assert_eq!(device.write_at(ByteOffset::ZERO, &[9; 4096]), Err(changed));
+    assert_eq!(read(&reader, 1), Err(changed));
+    assert!(disk.to_vec() == before, "something was written");
+}
+
 #[test]
 fn without_a_check_entries_are_applied_as_the_kernel_applies_them() {
     let disk = dirty();

@@ -311,9 +311,10 @@ impl Volume {
                 continue;
             };
             sector.fill(0);
-            let bad = match error {
-                BlockError::TagMismatch { .. } => &mut report.tampered,
-                _ => &mut report.unreadable,
+            let bad = if error.is_tampering() {
+                &mut report.tampered
+            } else {
+                &mut report.unreadable
             };
             bad.push(SectorNumber::new(at / SECTOR_BYTES), size.sectors().get());
         }

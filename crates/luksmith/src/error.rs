@@ -372,7 +372,7 @@ impl Error {
 fn of_block(error: &luksmith_block::Error) -> ErrorKind {
     use luksmith_block::Error;
     match error {
-        Error::TagMismatch { .. } => ErrorKind::Tampered,
+        tampering if tampering.is_tampering() => ErrorKind::Tampered,
         Error::Busy => ErrorKind::Busy,
         Error::PastEnd { .. }
         | Error::Misaligned { .. }

@@ -74,6 +74,9 @@ impl Counters {
                 add(&self.tampered_requests, 1);
                 add(&self.tampered_sectors, *count);
             }
+            (Err(error), _) if error.is_tampering() => {
+                add(&self.tampered_requests, 1);
+            }
             (Err(_), _) => {
                 add(&self.failures, 1);
             }

@@ -158,8 +158,10 @@ impl Volume {
         while at < range.end {
             let damage = match verify(at, sector) {
                 Ok(()) => None,
-                Err(BlockError::TagMismatch { .. }) => Some(Damage::Tampered),
-                Err(_) => Some(Damage::Unreadable),
+                Err(error) if error.is_tampering() => Some(Damage::Tampered),
+                Err(BlockError::Io { .. }) => Some(Damage::Unreadable),
+                // No statement about this sector: the volume cannot be read any more.
+                Err(error) => return Err(error.into()),
             };
             if let Some(damage) = damage {
                 let (first, sectors) = (at / SECTOR_BYTES, sector / SECTOR_BYTES);

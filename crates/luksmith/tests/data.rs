@@ -264,6 +264,83 @@ fn a_volume_without_tags_cannot_be_verified() {
     assert!(matches!(error, Error::NothingToVerify), "{error}");
 }
 
+/// It used to say that it can be written.
+#[test]
+fn a_volume_opened_for_reading_says_so() {
+    for name in ["luks2-hmac-sha256", "luks2-sector4096"] {
+        let image = image(name);
+        let key = CandidateKey::new(&image.volume_key).expect("a key");
+        let options = OpenOptions::new().read_only();
+        let device = image.device("image");
+        let volume = open(device, Unlock::VolumeKey(&key), &options).expect("the volume opens");
+        assert!(volume.capabilities().read_only, "{name}");
+        let refused = volume.write_at(ByteOffset::ZERO, &[0; 4096]);
+        assert_eq!(refused, Err(BlockError::ReadOnly), "{name}");
+        let writable = opened(&image, image.device("image"));
+        assert!(!writable.capabilities().read_only, "{name}");
+    }
+}
+
+/// A device that refuses everything after so many reads.
+struct Stopping {
+    device: MemDevice,
+    reads: std::sync::atomic::AtomicU32,
+}
+
+impl BlockDevice for Stopping {
+    fn size(&self) -> ByteLen {
+        self.device.size()
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.device.sector_size()
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), BlockError> {
+        use std::sync::atomic::Ordering;
+        let left = self.reads.load(Ordering::SeqCst);
+        if left == 0 {
+            return Err(BlockError::FailStop {
+                operation: luksmith::block::Operation::Flush,
+            });
+        }
+        self.reads.store(left - 1, Ordering::SeqCst);
+        self.device.read_at(at, buf)
+    }
+
+    fn write_at(&self, _: ByteOffset, _: &[u8]) -> Result<(), BlockError> {
+        Err(BlockError::ReadOnly)
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        Ok(())
+    }
+}
+
+/// Every sector used to be listed as unreadable.
+#[test]
+fn a_device_that_has_stopped_ends_a_verification_with_its_error() {
+    let image = image("luks2-hmac-sha256");
+    let device = Arc::new(Stopping {
+        device: image.device("image"),
+        reads: u32::MAX.into(),
+    });
+    let volume = opened(&image, Arc::clone(&device));
+    device.reads.store(1, std::sync::atomic::Ordering::SeqCst);
+    let error = volume
+        .verify(Threads::default(), &Control::new())
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Device {
+                source: BlockError::FailStop { .. }
+            }
+        ),
+        "{error}"
+    );
+}
+
 #[test]
 fn cancelling_stops_an_export_and_a_verification() {
     let image = image("luks2-hmac-sha256");

@@ -215,8 +215,10 @@ impl<T: TaggedDevice> BlockDevice for AuthenticatedDevice<T> {
     }
 
     fn capabilities(&self) -> Capabilities {
+        let below = self.device.capabilities();
         let mut capabilities = Capabilities::default();
-        capabilities.read_only = self.cipher.spec().reuses_nonces();
+        capabilities.read_only = below.read_only || self.cipher.spec().reuses_nonces();
+        capabilities.optimal_io_bytes = below.optimal_io_bytes;
         capabilities
     }
 }

@@ -37,7 +37,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         // Readers in the journal's overlay finish first, and none starts until the ring is there.
         let _alone = self.ranges.exclusive(0..u64::MAX);
         self.stop.check()?;
-        let applied = self.replay();
+        let applied = self.stop.guarded(|| self.replay());
         let active = self.stop.on_failure(Operation::Write, applied)?;
         Ok(self.active.get_or_init(|| active))
     }
@@ -116,7 +116,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     fn apply_section(&self, place: (u32, Sequence), image: &mut [u8]) -> Result<(), DeviceError> {
         let (section, _) = place;
         let meta = self.devices.meta();
-        let failed = |error| self.as_device_error(error, 0);
+        let failed = |error| self.as_device_error(section, error);
         replay::load(meta, &self.layout, &self.codec, place, image).map_err(failed)?;
         let mut newest = BTreeMap::new();
         let (block, tag) = (self.block_bytes(), self.tag_bytes());
@@ -183,8 +183,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
                 self.write_journal(*first, &image)?;
             }
         }
-        let flushed = self.devices.meta().flush();
-        self.stop.on_failure(Operation::Flush, flushed)
+        self.flush_meta()
     }
 
     /// Initialises every section as formatting does.
@@ -214,7 +213,9 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// put older blocks over it.
     pub(crate) fn put_journal_aside(&self) -> Result<(), DeviceError> {
         match &self.active()?.ring {
-            Some(ring) => ring.reset(self, |next| self.initialise_ring(next)),
+            Some(ring) => self
+                .stop
+                .guarded(|| ring.reset(self, |next| self.initialise_ring(next))),
             None => Ok(()),
         }
     }

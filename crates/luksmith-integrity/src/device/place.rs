@@ -36,6 +36,21 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         Ok(())
     }
 
+    /// Reads blocks without their tags from their places.
+    pub(crate) fn read_data_in_place(
+        &self,
+        first: u64,
+        data: &mut [u8],
+    ) -> Result<(), DeviceError> {
+        let mut data = data;
+        for (position, blocks) in self.runs(first, data.len()) {
+            let (now, later) = data.split_at_mut(blocks * self.block_bytes());
+            self.devices.data().read_at(position?.data, now)?;
+            data = later;
+        }
+        Ok(())
+    }
+
     /// Writes blocks, given in consecutive parts, and their tags to their places.
     ///
     /// The caller holds the sectors alone.
@@ -49,6 +64,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         let mut tuples = tuples;
         for (position, blocks) in self.runs(first, parts.left()) {
             let position = position?;
+            self.stop.check()?;
             let (tags, later) = tuples.split_at(blocks * self.tag_bytes());
             let now = parts.take(blocks * self.block_bytes());
             match now.as_slice() {
@@ -78,6 +94,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
 
     /// Puts tags into the cache. Should that have to write and fail, no further write is accepted.
     fn write_tag_run(&self, position: &Position, tags: &[u8]) -> Result<(), DeviceError> {
+        self.stop.check()?;
         let result = self.tags.write(self.devices.meta(), position.tag, tags);
         match result {
             // A page of tags could not be read: this request alone fails.
@@ -186,8 +203,7 @@ impl<D: BlockDevice> Store for IntegrityDevice<D> {
                 }
             }
         }
-        let flushed = self.devices.meta().flush();
-        self.stop.on_failure(Operation::Flush, flushed)
+        self.flush_meta()
     }
 
     fn write_back(&self, blocks: &[Placed]) -> Result<(), DeviceError> {
@@ -220,8 +236,18 @@ impl<D: BlockDevice> IntegrityDevice<D> {
 
     /// Writes sealed sections. A failure stops all further writes.
     pub(crate) fn write_journal(&self, section: u32, image: &[u8]) -> Result<(), DeviceError> {
+        self.stop.check()?;
         let at = self.layout.section_at(section);
         let written = self.devices.meta().write_at(at, image);
         self.stop.on_failure(Operation::Write, written)
+    }
+
+    /// Makes durable what was written to the metadata device. A failure stops all further writes.
+    pub(super) fn flush_meta(&self) -> Result<(), DeviceError> {
+        // After a failed flush a second one may succeed although what the first one was for is
+        // gone.
+        self.stop.check()?;
+        let flushed = self.devices.meta().flush();
+        self.stop.on_failure(Operation::Flush, flushed)
     }
 }

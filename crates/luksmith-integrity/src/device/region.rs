@@ -42,7 +42,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     }
 
     /// Puts an empty journal back where the bitmap is, then says so in the superblock.
-    pub(super) fn leave_bitmap_mode(&self) -> Result<(), DeviceError> {
+    pub(crate) fn leave_bitmap_mode(&self) -> Result<(), DeviceError> {
         self.initialise_journal()?;
         self.change_superblock(|superblock| {
             superblock.flags = superblock.flags.without(Flags::DIRTY_BITMAP);
@@ -82,10 +82,13 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         change(&mut superblock);
         let mac = self.options.journal_mac.as_deref();
         let bytes = superblock.to_bytes(self.options.is_bitmap_mode(), mac);
-        let meta = self.devices.meta();
-        let result = meta.write_at(self.layout.superblock_at(), &bytes);
+        self.stop.check()?;
+        let result = self
+            .devices
+            .meta()
+            .write_at(self.layout.superblock_at(), &bytes);
         self.stop.on_failure(Operation::Write, result)?;
-        self.stop.on_failure(Operation::Flush, meta.flush())?;
+        self.flush_meta()?;
         *written = superblock;
         Ok(())
     }
@@ -104,7 +107,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         }
         if let Some(ring) = &active.ring {
             while !ring.newest(range.clone())?.is_empty() {
-                ring.drain(self)?;
+                self.stop.guarded(|| ring.drain(self))?;
             }
         }
         let (tag, spb) = (self.tag_bytes(), self.layout.block_size().sectors().get());
@@ -112,11 +115,12 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         for (index, tag) in tags.chunks_exact_mut(tag).enumerate() {
             maker.discard_tag(SectorNumber::new(range.start + wide(index) * spb), tag);
         }
-        let _alone = self.ranges.exclusive(range.clone());
-        self.before_change(active, &range)?;
-        self.write_tags_in_place(range.start, &tags)?;
-        self.flush_in_place()?;
-        self.discard_data(range.start, blocks)
+        let first = range.start;
+        self.change_in_place(active, range, || {
+            self.write_tags_in_place(first, &tags)?;
+            self.flush_in_place()?;
+            self.discard_data(first, blocks)
+        })
     }
 
     /// Sets the flag that makes the marks of keyed discards count, for good.

@@ -95,3 +95,29 @@ fn pages_that_could_not_be_written_are_written_by_the_next_flush() {
     disk.read_at(at(&area, 0), &mut found).unwrap();
     assert_eq!(found[100..150], [3; 50]);
 }
+
+/// A read that found its part of the cache full of changed pages wrote one out: where that failed,
+/// the change was lost without stopping later writes.
+#[test]
+fn reads_write_nothing_even_where_every_page_in_the_cache_is_changed() {
+    let (area, disk) = area();
+    let pages = 32768 * 20 / TAG_PAGE_BYTES;
+    for page in 0..pages {
+        area.write(&disk, at(&area, page * TAG_PAGE_BYTES), &[9; 20])
+            .unwrap();
+    }
+    let before = disk.to_vec();
+    let read_only = luksmith_block::ReadOnly::new(&disk);
+    for page in 0..pages {
+        let mut found = [0; 20];
+        area.read(&read_only, at(&area, page * TAG_PAGE_BYTES), &mut found)
+            .unwrap();
+        assert_eq!(found, [9; 20], "page {page}");
+    }
+    assert!(disk.to_vec() == before);
+    area.flush(&disk).unwrap();
+    let mut found = [0; 512];
+    disk.read_at(at(&area, (pages - 1) * TAG_PAGE_BYTES), &mut found)
+        .unwrap();
+    assert_eq!(found[..20], [9; 20]);
+}

@@ -183,7 +183,7 @@ impl Bad {
             let at = start + (index * unit) as u64;
             let what = match device.read_at(ByteOffset::new(at), block) {
                 Ok(()) => continue,
-                Err(BlockError::TagMismatch { .. }) => "tag does not match",
+                Err(error) if error.is_tampering() => "tag does not match",
                 Err(BlockError::Io { .. }) => "cannot be read",
                 Err(other) => return Err(other),
             };

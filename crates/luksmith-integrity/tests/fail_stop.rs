@@ -1,0 +1,296 @@
+//! After a failure that leaves the medium unknown, nothing more is written until the device is
+//! opened again, whichever way one asks; verified reads go on.
+
+#![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Error, MemDevice, Operation, SectorCount, SectorNumber,
+    SectorSize, TaggedDevice,
+};
+use luksmith_integrity::{
+    Devices, DigestName, FormatRequest, HashedDevice, Interleave, Mode, OpenOptions, format,
+};
+use luksmith_testkit::{Among, CountingDevice, Fault, FaultDevice, FaultPlan};
+
+const BLOCKS: usize = 40;
+
+/// A formatted device whose blocks all hold 1. The journal has three sections of eight entries.
+fn disk() -> Arc<MemDevice> {
+    let disk = MemDevice::new(ByteLen::new(128 << 10), SectorSize::S512).expect("small");
+    let disk = Arc::new(disk);
+    let request = FormatRequest::new(255, SectorSize::S512)
+        .expect("a tag size that exists")
+        .journal_sectors(SectorCount::new(48))
+        .interleave(Interleave::Sectors(8));
+    format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+    let device = open(Arc::clone(&disk), Mode::Direct);
+    device
+        .write_at(ByteOffset::ZERO, &[1; BLOCKS * 512])
+        .expect("no faults here");
+    device.close().expect("no faults here");
+    disk
+}
+
+fn open<D: BlockDevice>(device: D, mode: Mode) -> HashedDevice<D> {
+    let options = OpenOptions::new()
+        .mode(mode)
+        .sectors_per_bit(8)
+        .tag_cache(ByteLen::new(0));
+    let devices = Devices::interleaved(device);
+    HashedDevice::open(devices, options, DigestName::Crc32c, None).expect("formatted")
+}
+
+fn at(block: usize) -> ByteOffset {
+    ByteOffset::new(u64::try_from(block * 512).expect("small"))
+}
+
+fn read<D: BlockDevice>(device: &HashedDevice<D>, block: usize) -> Result<u8, Error> {
+    let mut data = [0; 512];
+    device.read_at(at(block), &mut data).map(|()| data[0])
+}
+
+type Faulty = Arc<FaultDevice<Arc<CountingDevice<Arc<MemDevice>>>>>;
+
+fn faulty() -> (Faulty, Arc<CountingDevice<Arc<MemDevice>>>) {
+    let counted = Arc::new(CountingDevice::new(disk()));
+    (Arc::new(FaultDevice::new(Arc::clone(&counted))), counted)
+}
+
+const NTH_FLUSH: fn(u64) -> FaultPlan = |from| FaultPlan {
+    among: Among::Only(Operation::Flush),
+    from,
+    count: 1,
+    fault: Fault::Fails,
+};
+
+#[test]
+fn after_a_failed_flush_nothing_is_written_whoever_asks() {
+    for mode in [Mode::Journal, Mode::Direct, Mode::Bitmap] {
+        // In journal mode the second flush is that of a write-back, and the journal itself is fine:
+        // it has entries that no commit has taken up when everything stops.
+        let flushes = if mode == Mode::Journal { 2 } else { 1 };
+        for nth in 0..flushes {
+            let (faulty, counted) = faulty();
+            let device = open(Arc::clone(&faulty), mode);
+            device.write_at(at(0), &[2; 512]).expect("no faults here");
+            faulty.set_plan(Some(NTH_FLUSH(nth)));
+            let mut failed = Ok(());
+            for step in 0..BLOCKS - 6 {
+                failed = device.write_at(at(step), &[3; 6 * 512]);
+                if mode != Mode::Journal {
+                    failed = failed.and_then(|()| device.flush());
+                }
+                if failed.is_err() {
+                    break;
+                }
+            }
+            assert!(
+                matches!(
+                    failed,
+                    Err(Error::System {
+                        operation: Operation::Flush,
+                        ..
+                    })
+                ),
+                "{mode:?} {nth}: {failed:?}"
+            );
+            let stop = Err(Error::FailStop {
+                operation: Operation::Flush,
+            });
+            counted.take();
+            let engine = device.unchecked();
+            assert_eq!(device.write_at(at(1), &[4; 512]), stop, "{mode:?} {nth}");
+            assert_eq!(device.flush(), stop);
+            assert_eq!(device.commit_if_older_than(Duration::ZERO), stop);
+            assert_eq!(engine.write_tuples(SectorNumber::ZERO, &[0; 255]), stop);
+            assert_eq!(engine.apply_journal(), stop);
+            assert_eq!(read(&device, 39), Ok(1));
+            assert!([Ok(2), Ok(3)].contains(&read(&device, 0)));
+            assert_eq!(device.close(), stop);
+            let counts = counted.take();
+            assert_eq!((counts.writes, counts.flushes), (0, 0), "{mode:?} {nth}");
+        }
+    }
+}
+
+/// Panics at a chosen write or flush.
+struct PanicDevice {
+    disk: Arc<MemDevice>,
+    left: AtomicI64,
+}
+
+impl PanicDevice {
+    fn step(&self) {
+        assert!(self.left.fetch_sub(1, Ordering::SeqCst) != 0, "as asked");
+    }
+}
+
+impl BlockDevice for PanicDevice {
+    fn size(&self) -> ByteLen {
+        self.disk.size()
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.disk.sector_size()
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), Error> {
+        self.disk.read_at(at, buf)
+    }
+
+    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error> {
+        self.step();
+        self.disk.write_at(at, data)
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.step();
+        self.disk.flush()
+    }
+}
+
+#[test]
+fn a_panic_below_at_any_write_stops_writes_and_reads_go_on() {
+    for mode in [Mode::Journal, Mode::Direct, Mode::Bitmap] {
+        let mut panics = 0;
+        for nth in 0.. {
+            let disk = disk();
+            let below = Arc::new(PanicDevice {
+                disk: Arc::clone(&disk),
+                left: AtomicI64::new(nth),
+            });
+            let device = open(Arc::clone(&below), mode);
+            let work = AssertUnwindSafe(|| {
+                for step in 0..4_u8 {
+                    let first = usize::from(step) * 9;
+                    device.write_at(at(first), &[2 + step; 5 * 512])?;
+                    device.flush()?;
+                }
+                device.commit_if_older_than(Duration::ZERO)
+            });
+            let result = catch_unwind(work);
+            below.left.store(-1, Ordering::SeqCst);
+            if let Ok(done) = result {
+                done.expect("no faults here");
+                break;
+            }
+            panics += 1;
+            let stop = Err(Error::FailStop {
+                operation: Operation::Write,
+            });
+            let before = disk.to_vec();
+            assert_eq!(device.write_at(at(0), &[9; 512]), stop, "{mode:?} {nth}");
+            assert_eq!(device.flush(), stop, "{mode:?} {nth}");
+            assert_eq!(device.commit_if_older_than(Duration::ZERO), stop);
+            let tuples = device
+                .unchecked()
+                .write_tuples(SectorNumber::ZERO, &[0; 255]);
+            assert_eq!(tuples, stop, "{mode:?} {nth}");
+            for block in 0..BLOCKS {
+                match read(&device, block) {
+                    Ok(value) => assert!((1..6).contains(&value)),
+                    // Data and tag are no pair where a write in place was cut off.
+                    Err(Error::TagMismatch { .. }) => assert_ne!(mode, Mode::Journal),
+                    Err(error) => panic!("{mode:?} {nth}: block {block}: {error}"),
+                }
+            }
+            drop(device);
+            assert!(
+                disk.to_vec() == before,
+                "{mode:?} {nth}: written after a panic"
+            );
+        }
+        assert!(panics > 8, "{mode:?}: {panics}");
+    }
+}
+
+/// Calls a hook once, after its first flush.
+struct HookDevice<D> {
+    device: D,
+    hook: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    flushes: AtomicU64,
+}
+
+impl<D: BlockDevice> BlockDevice for HookDevice<D> {
+    fn size(&self) -> ByteLen {
+        self.device.size()
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.device.sector_size()
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), Error> {
+        self.device.read_at(at, buf)
+    }
+
+    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error> {
+        self.device.write_at(at, data)
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.device.flush()?;
+        self.flushes.fetch_add(1, Ordering::SeqCst);
+        let hook = self.hook.lock().expect("no panic holds it").take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        Ok(())
+    }
+}
+
+/// The bitmap was cleared although a write had slipped in behind the flush that a server's timer
+/// asks for: its block would have mismatched, unmarked, after a crash.
+#[test]
+fn marks_are_cleared_only_once_what_they_stand_for_is_durable() {
+    use luksmith_testkit::{CrashDevice, CrashOptions, Image};
+
+    let crash = Arc::new(CrashDevice::new(
+        Image::from_bytes(&disk().to_vec()),
+        SectorSize::S512,
+    ));
+    let hooked = Arc::new(HookDevice {
+        device: Arc::clone(&crash),
+        hook: std::sync::Mutex::new(None),
+        flushes: AtomicU64::new(0),
+    });
+    let device = Arc::new(open(Arc::clone(&hooked), Mode::Bitmap));
+    device.write_at(at(0), &[2; 512]).expect("no faults here");
+    let late = Arc::clone(&device);
+    *hooked.hook.lock().expect("nobody panics") = Some(Box::new(move || {
+        // In the region that is marked already.
+        late.write_at(at(3), &[3; 512]).expect("no faults here");
+    }));
+    let before = crash.recording().events().len();
+    device
+        .commit_if_older_than(Duration::ZERO)
+        .expect("no faults here");
+    let mut images = 0;
+    let options = CrashOptions::default();
+    crash.recording().for_each_crash(&options, |point, image| {
+        if point.after < before {
+            return;
+        }
+        images += 1;
+        let disk = Arc::new(image.to_mem(SectorSize::S512));
+        let read_only = OpenOptions::new().mode(Mode::Bitmap).read_only(true);
+        let devices = Devices::interleaved(disk);
+        let device = HashedDevice::open(devices, read_only, DigestName::Crc32c, None)
+            .expect("reopening works");
+        // What is marked is read unchecked; what is not has to match.
+        for block in 0..BLOCKS {
+            let value = read(&device, block).expect("marked, or durable with its tag");
+            assert!([1, 2, 3].contains(&value), "block {block} holds {value}");
+        }
+    });
+    assert!(images > 4, "{images}");
+}

@@ -1,0 +1,121 @@
+//! Recalculation after a crash in bitmap mode, with the power cut again while it runs.
+
+#![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
+
+use std::sync::Arc;
+
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Control, MemDevice, SectorCount, SectorSize, TaggedDevice,
+};
+use luksmith_integrity::{
+    Devices, DigestName, Error, FlagPolicy, FormatRequest, HashedDevice, IntegrityDevice,
+    Interleave, Mode, OpenOptions, Recalculation, format, recalculate,
+};
+use luksmith_testkit::{CrashDevice, CrashOptions, Image};
+
+const DIGEST: DigestName = DigestName::Crc32c;
+
+fn options() -> OpenOptions {
+    OpenOptions::new()
+        .mode(Mode::Bitmap)
+        .sectors_per_bit(8)
+        .tag_cache(ByteLen::new(0))
+}
+
+fn at(block: usize) -> ByteOffset {
+    ByteOffset::new(u64::try_from(block * 512).expect("small"))
+}
+
+fn recalculated<D: BlockDevice>(disk: &Arc<D>, what: Recalculation) -> Result<SectorCount, Error> {
+    let devices = Devices::interleaved(Arc::clone(disk));
+    recalculate(
+        devices,
+        options(),
+        DIGEST,
+        None,
+        what,
+        false,
+        &Control::new(),
+    )
+}
+
+/// A device in use in bitmap mode when the power went: the blocks of one marked region, behind the
+/// first four bytes of the bitmap, have data without their tags.
+fn unclosed() -> (Vec<u8>, usize) {
+    let disk = Arc::new(MemDevice::new(ByteLen::new(1 << 19), SectorSize::S512).expect("small"));
+    let request = FormatRequest::new(255, SectorSize::S512)
+        .expect("a tag size that exists")
+        .journal_sectors(SectorCount::new(16))
+        .interleave(Interleave::Sectors(8));
+    format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+    let devices = Devices::interleaved(Arc::clone(&disk));
+    let device =
+        HashedDevice::open(devices, options().mode(Mode::Direct), DIGEST, None).expect("formatted");
+    let blocks = device.size().to_usize().expect("small") / 512;
+    device
+        .write_at(ByteOffset::ZERO, &vec![1; blocks * 512])
+        .expect("no faults here");
+    device.close().expect("no faults here");
+    let devices = Devices::interleaved(Arc::clone(&disk));
+    let device = HashedDevice::open(devices, options(), DIGEST, None).expect("formatted");
+    assert!(blocks > 40, "{blocks}");
+    // Bits 1 and 2, which an initialised journal in the place of the bitmap does not have.
+    for block in 8..24 {
+        device
+            .write_at(at(block), &[2; 512])
+            .expect("no faults here");
+    }
+    device.flush().expect("no faults here");
+    let engine = device.unchecked();
+    engine
+        .write_tuples(luksmith_block::SectorNumber::new(8), &[0x77; 16 * 255])
+        .expect("no faults here");
+    engine.flush().expect("no faults here");
+    let bytes = disk.to_vec();
+    assert_eq!(bytes[4096..4100], [0b110, 0, 0, 0]);
+    drop(device);
+    (bytes, blocks)
+}
+
+/// The journal's image took the place of the bitmap before the superblock said that everything is
+/// to be recalculated, so a crash in between lost the marks.
+#[test]
+fn a_crash_during_a_recalculation_of_everything_loses_no_mark() {
+    let (bytes, blocks) = unclosed();
+    for what in [Recalculation::Whole, Recalculation::Due] {
+        let image = Image::from_bytes(&bytes);
+        let disk = Arc::new(CrashDevice::new(image, SectorSize::S512));
+        recalculated(&disk, what).expect("no faults here");
+        let crash_options = CrashOptions {
+            random: 6,
+            ..CrashOptions::default()
+        };
+        let count = disk.recording().for_each_crash(&crash_options, |_, image| {
+            let disk = Arc::new(image.to_mem(SectorSize::S512));
+            // Whatever is due: nothing, what is marked, or the rest of what was begun.
+            recalculated(&disk, Recalculation::Due).expect("no faults here");
+            // With the eyes of somebody who checks everything.
+            let devices = Devices::interleaved(Arc::clone(&disk));
+            let plain = options()
+                .mode(Mode::Direct)
+                .flags(FlagPolicy::Standalone)
+                .read_only(true);
+            let engine = IntegrityDevice::open(devices, plain).expect("formatted");
+            let (mut data, mut tags) = (vec![0; blocks * 512], vec![0; blocks * 255]);
+            engine
+                .read_tagged(luksmith_block::SectorNumber::ZERO, &mut data, &mut tags)
+                .expect("no faults here");
+            for block in 0..blocks {
+                let expected = u8::from((8..24).contains(&block)) + 1;
+                assert_eq!(data[block * 512], expected, "block {block}");
+                let tag = &tags[block * 255..][..255];
+                assert_ne!(
+                    tag[..255],
+                    [0x77; 255],
+                    "block {block} has no tag, {what:?}"
+                );
+            }
+        });
+        assert!(count > 20, "{count}");
+    }
+}
