@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, sync::Arc};
 
-use crate::{Capabilities, Error, SectorNumber, SectorSize};
+use crate::{Capabilities, Error, Operation, SectorNumber, SectorSize};
 
 /// How many blocks a tagged device has, and how large a block and its tuple are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,27 @@ pub trait TaggedDevice: Send + Sync {
     /// As [`write_tagged`](Self::write_tagged).
     fn write_tuples(&self, first: SectorNumber, tuples: &[u8]) -> Result<(), Error>;
 
+    /// Makes blocks read as zeros with tuples made by `fill`, and gives their storage back.
+    ///
+    /// `fill` is called once or more with the first sector of consecutive blocks, in ascending
+    /// order, and a buffer for their tuples, every byte of which it writes. Data and tuple change
+    /// as a pair, as safe against a crash as a write is.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] unless [`Capabilities::discard`] and
+    /// [`Capabilities::zeroes_after_discard`] are set; as [`write_tagged`](Self::write_tagged).
+    fn discard_tagged(
+        &self,
+        first: SectorNumber,
+        blocks: usize,
+        fill: &mut dyn FnMut(SectorNumber, &mut [u8]),
+    ) -> Result<(), Error> {
+        let _ = (first, blocks, fill);
+        Err(Error::Unsupported {
+            operation: Operation::Discard,
+        })
+    }
+
     /// Makes every acknowledged write durable.
     ///
     /// # Errors
@@ -112,6 +133,14 @@ macro_rules! forward {
             }
             fn write_tuples(&self, first: SectorNumber, tuples: &[u8]) -> Result<(), Error> {
                 (**self).write_tuples(first, tuples)
+            }
+            fn discard_tagged(
+                &self,
+                first: SectorNumber,
+                blocks: usize,
+                fill: &mut dyn FnMut(SectorNumber, &mut [u8]),
+            ) -> Result<(), Error> {
+                (**self).discard_tagged(first, blocks, fill)
             }
             fn flush(&self) -> Result<(), Error> {
                 (**self).flush()

@@ -213,6 +213,12 @@ impl AeadCipher {
         Ok(())
     }
 
+    /// Tells whether [`tag_ciphertext`](Self::tag_ciphertext) can be used.
+    pub fn tags_given_ciphertext(&self) -> bool {
+        let sealed = matches!(self.keyed, Keyed::Sealed { .. });
+        self.spec.stored_iv_bytes() == 0 && !sealed
+    }
+
     /// Makes the tuples under which the bytes of `data` verify as the ciphertext that they already
     /// are: a device of zeros becomes readable, as noise, by writing tuples alone.
     ///

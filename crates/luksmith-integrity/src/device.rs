@@ -504,6 +504,19 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             data: self.pool.take(blocks * self.block_bytes()),
             tuples: self.pool.take(blocks * self.tag_bytes()),
             blocks,
+            hole: false,
+        }
+    }
+
+    /// Gives a run of discarded blocks, without their tags.
+    fn hole_of(&self, blocks: usize) -> Run {
+        let mut data = self.pool.take(self.block_bytes());
+        data.as_mut_slice().fill(0);
+        Run {
+            data,
+            tuples: self.pool.take(blocks * self.tag_bytes()),
+            blocks,
+            hole: true,
         }
     }
 
@@ -691,6 +704,40 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
         let active = self.active()?;
         let start = range.start;
         self.change_in_place(active, range, || self.write_tags_in_place(start, tuples))
+    }
+
+    fn discard_tagged(
+        &self,
+        first: SectorNumber,
+        blocks: usize,
+        fill: &mut dyn FnMut(SectorNumber, &mut [u8]),
+    ) -> Result<(), DeviceError> {
+        let range = self.check_request(first, blocks)?;
+        let active = self.active()?;
+        let capabilities = self.capabilities();
+        if !(capabilities.discard && capabilities.zeroes_after_discard) {
+            return Err(DeviceError::Unsupported {
+                operation: Operation::Discard,
+            });
+        }
+        let spb = self.layout.block_size().sectors().get();
+        let at_once = RUN_BYTES / self.block_bytes();
+        let mut at = range.start;
+        while at < range.end {
+            let blocks = at_once.min(narrow((range.end - at) / spb));
+            let end = at + wide(blocks) * spb;
+            let mut run = self.hole_of(blocks);
+            fill(SectorNumber::new(at), run.tuples.as_mut_slice());
+            match &active.ring {
+                Some(ring) => self.stop.guarded(|| ring.append(self, at, run))?,
+                None => {
+                    let tuples = run.tuples.as_slice();
+                    self.change_in_place(active, at..end, || self.punch_in_place(at, tuples))?;
+                }
+            }
+            at = end;
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), DeviceError> {

@@ -269,8 +269,11 @@ impl OpenOptions {
         self
     }
 
-    /// Passes discards on to the device. That shows which sectors are in use, and a volume with
-    /// tags refuses discards all the same.
+    /// Passes discards on to the device, which shows it which sectors are in use.
+    ///
+    /// A volume with tags takes them if its tags are HMACs, no IVs are stored and the device
+    /// promises zeros where it discarded: a discarded sector then reads as noise, the decryption of
+    /// zeros, and not as an error. Others refuse discards all the same.
     #[must_use]
     pub fn allow_discards(mut self) -> Self {
         self.discards = true;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use luksmith::block::{
     BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, MemDevice, SectorNumber,
-    SectorSize,
+    SectorSize, SparseMemDevice,
 };
 use luksmith::integrity::{Devices, Layout};
 use luksmith::{
-    CandidateKey, Error, ErrorKind, ExportOptions, OnError, OpenOptions, SparseFile, Stream,
-    Threads, Unlock, Volume, open,
+    CandidateKey, Error, ErrorKind, ExportOptions, FormatOptions, Init, Journal, NewKeys, OnError,
+    OpenOptions, SparseFile, Stream, Threads, Unlock, Volume, format, open,
 };
 use luksmith_testkit::{Prng, TestImage, test_images};
 
@@ -233,7 +233,7 @@ fn threads_that_write_parts_of_one_sector_lose_nothing() {
 }
 
 #[test]
-fn discards_are_refused_unless_allowed_and_with_tags_always() {
+fn discards_are_refused_unless_allowed_and_possible() {
     let plain = image("luks2-default");
     let key = CandidateKey::new(&plain.volume_key).unwrap();
     let discard = |volume: &Volume| {
@@ -250,10 +250,87 @@ fn discards_are_refused_unless_allowed_and_with_tags_always() {
         discard(&volume),
         plain.device("image").capabilities().discard
     );
-    let tagged = image("luks2-hmac-sha256");
-    let key = CandidateKey::new(&tagged.volume_key).unwrap();
-    let volume = open(tagged.device("image"), Unlock::VolumeKey(&key), &allowed).unwrap();
-    assert!(!discard(&volume));
+    for (name, possible) in [
+        ("luks2-hmac-sha256", true),
+        ("luks2-hmac-nojournal", true),
+        ("luks2-cbc-hmac", true),
+        // Nobody can make a tag for given ciphertext without giving the key away.
+        ("luks2-gcm-random", false),
+        ("luks2-chacha20-poly1305", false),
+    ] {
+        let tagged = image(name);
+        let key = CandidateKey::new(&tagged.volume_key).unwrap();
+        let unlock = || Unlock::VolumeKey(&key);
+        let device = || {
+            let bytes = tagged.file("image");
+            let device = SparseMemDevice::new(ByteLen::of(&bytes), SectorSize::S512);
+            device.write_at(ByteOffset::ZERO, &bytes).unwrap();
+            device
+        };
+        let volume = open(device(), unlock(), &allowed).unwrap();
+        assert_eq!(discard(&volume), possible, "{name}");
+        assert!(!discard(&opened(&tagged, device())), "{name}");
+        let reader = allowed.clone().read_only();
+        let volume = open(device(), unlock(), &reader).unwrap();
+        assert!(!discard(&volume), "{name}");
+        // A device that cannot promise zeros.
+        let volume = open(tagged.device("image"), unlock(), &allowed).unwrap();
+        assert!(!discard(&volume), "{name}");
+    }
+}
+
+#[test]
+fn what_is_discarded_gives_storage_back_and_reads_without_error() {
+    const MIB: usize = 1 << 20;
+    let at = |position: usize| ByteOffset::new(u64::try_from(position).unwrap());
+    let long = |len: usize| ByteLen::new(u64::try_from(len).unwrap());
+
+    for journal in [Journal::Use, Journal::Bypass] {
+        let device = SparseMemDevice::new(long(64 * MIB), SectorSize::S512);
+        let device = Arc::new(device);
+        let options = FormatOptions::secure_mount().init(Init::Tags);
+        let volume = format(Arc::clone(&device), NewKeys::none(), &options).unwrap();
+        let key = CandidateKey::new(volume.volume_key().unwrap().expose()).unwrap();
+        volume.close().unwrap();
+        let reopened = || {
+            let options = OpenOptions::new().allow_discards().journal(journal);
+            open(Arc::clone(&device), Unlock::VolumeKey(&key), &options).unwrap()
+        };
+        let volume = reopened();
+        let data = vec![0x5a; 8 * MIB];
+        volume.write_at(ByteOffset::ZERO, &data).unwrap();
+        volume.flush().unwrap();
+        volume.close().unwrap();
+        let volume = reopened();
+        let full = device.allocated();
+        // Not whole areas, and more than the journal holds at once.
+        let (from, len) = (MIB + 4096, 5 * MIB + 8192);
+        volume.discard(at(from), long(len)).unwrap();
+        let mut part = vec![0; 2 * MIB];
+        // Readers see it at once: noise for what is gone, and the rest as it was.
+        volume.read_at(ByteOffset::ZERO, &mut part).unwrap();
+        assert!(part[..from].iter().all(|byte| *byte == 0x5a));
+        assert_ne!(part[from..][..4096], [0x5a; 4096]);
+        volume.flush().unwrap();
+        volume.close().unwrap();
+        let left = device.allocated();
+        assert!(
+            left.get() + long(4 * MIB).get() < full.get(),
+            "{journal:?}: {full} bytes before, {left} after"
+        );
+        let volume = reopened();
+        let report = volume.verify(Threads::default(), &Control::new()).unwrap();
+        assert!(report.is_clean(), "{journal:?}: {report:?}");
+        let mut rest = vec![0; 8 * MIB];
+        volume.read_at(ByteOffset::ZERO, &mut rest).unwrap();
+        let end = from + len;
+        assert!(rest[end..].iter().all(|byte| *byte == 0x5a));
+        // Write-zeroes is no discard: it gives encrypted zeros.
+        volume.write_zeroes(at(from), long(4096)).unwrap();
+        let mut block = [1; 4096];
+        volume.read_at(at(from), &mut block).unwrap();
+        assert_eq!(block, [0; 4096]);
+    }
 }
 
 #[test]

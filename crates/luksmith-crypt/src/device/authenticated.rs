@@ -2,10 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Capabilities, Error as BlockError, SectorNumber, SectorSize,
-    TaggedDevice,
+    BlockDevice, ByteLen, ByteOffset, Capabilities, Error as BlockError, Operation, SectorNumber,
+    SectorSize, TaggedDevice,
 };
 use zeroize::Zeroize;
 
@@ -13,6 +14,9 @@ use super::RUN_BYTES;
 use super::buffers::Buffers;
 use super::plain::{part_at, sector_at};
 use crate::{AeadCipher, Error, RandomSource};
+
+/// Bytes that are discarded below at once.
+const DISCARD_BYTES: u64 = 1 << 30;
 
 /// A device whose sectors are stored encrypted and authenticated on a device that keeps a tuple
 /// beside each block.
@@ -214,10 +218,48 @@ impl<T: TaggedDevice> BlockDevice for AuthenticatedDevice<T> {
         self.device.flush()
     }
 
+    /// Makes the sectors read as noise, the decryption of zeros, and gives their storage back.
+    fn discard(&self, at: ByteOffset, len: ByteLen) -> Result<(), BlockError> {
+        self.check_range(at, len)?;
+        let capabilities = self.capabilities();
+        if capabilities.read_only {
+            return Err(BlockError::ReadOnly);
+        }
+        if !capabilities.discard {
+            return Err(BlockError::Unsupported {
+                operation: Operation::Discard,
+            });
+        }
+        let sector_bytes = self.cipher.sector_size().bytes();
+        let mut zeros = Vec::new();
+        let mut done = 0;
+        while done < len.get() {
+            let part = (len.get() - done).min(DISCARD_BYTES);
+            let blocks = ByteLen::new(part).to_usize().unwrap_or(0) / sector_bytes;
+            // Cannot overflow: `check_range` saw that the whole range fits.
+            let first = sector_at(ByteOffset::new(at.get() + done));
+            self.device
+                .discard_tagged(first, blocks, &mut |first, tuples| {
+                    zeros.resize(tuples.len() / self.cipher.tuple_bytes() * sector_bytes, 0);
+                    self.cipher
+                        .tag_ciphertext(first, &zeros, tuples)
+                        .expect("the capability says that it can be done");
+                })?;
+            done += part;
+        }
+        Ok(())
+    }
+
     fn capabilities(&self) -> Capabilities {
         let below = self.device.capabilities();
         let mut capabilities = Capabilities::default();
         capabilities.read_only = below.read_only || self.cipher.spec().reuses_nonces();
+        // What is discarded must verify, and a discard without the promise of zeros leaves what
+        // nobody could make a tag for.
+        capabilities.discard = below.discard
+            && below.zeroes_after_discard
+            && !capabilities.read_only
+            && self.cipher.tags_given_ciphertext();
         capabilities.optimal_io_bytes = below.optimal_io_bytes;
         capabilities
     }

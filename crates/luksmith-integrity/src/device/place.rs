@@ -1,12 +1,13 @@
 //! Reading and writing in place: data and tags where the layout says they are.
 
-use luksmith_block::{BlockDevice, Error as DeviceError, Operation, SectorNumber};
+use luksmith_block::{BlockDevice, ByteLen, Error as DeviceError, Operation, SectorNumber};
 
 use super::IntegrityDevice;
 use crate::{
     Layout, Position,
     convert::{narrow, wide},
     journal::commit::{Placed, Sealed, Store},
+    sync::Arc,
 };
 
 /// Bytes of journal that are assembled and written at once.
@@ -74,6 +75,27 @@ impl<D: BlockDevice> IntegrityDevice<D> {
                     .data()
                     .write_vectored_at(position.data, several)?,
             }
+            self.write_tag_run(&position, tags)?;
+            tuples = later;
+        }
+        Ok(())
+    }
+
+    /// Makes holes of blocks and writes the tags of zeros. The caller holds the sectors alone.
+    pub(crate) fn punch_in_place(&self, first: u64, tuples: &[u8]) -> Result<(), DeviceError> {
+        let blocks = tuples.len() / self.tag_bytes();
+        let mut tuples = tuples;
+        for (position, blocks) in self.runs(first, blocks * self.block_bytes()) {
+            let position = position?;
+            self.stop.check()?;
+            let len = ByteLen::new(wide(blocks * self.block_bytes()));
+            let data = self.devices.data();
+            match data.discard(position.data, len) {
+                // It promised more than it keeps; zeros it is then.
+                Err(DeviceError::Unsupported { .. }) => data.write_zeroes(position.data, len)?,
+                punched => punched?,
+            }
+            let (tags, later) = tuples.split_at(blocks * self.tag_bytes());
             self.write_tag_run(&position, tags)?;
             tuples = later;
         }
@@ -217,18 +239,30 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     fn write_blocks_back(&self, blocks: &[Placed]) -> Result<(), DeviceError> {
         let spb = self.layout.block_size().sectors().get();
         let at_once = WRITE_BACK_BYTES / self.block_bytes();
-        let adjacent = blocks.chunk_by(|a, b| a.sector + spb == b.sector);
+        let adjacent =
+            blocks.chunk_by(|a, b| a.sector + spb == b.sector && a.run.hole == b.run.hole);
         for blocks in adjacent.flat_map(|blocks| blocks.chunks(at_once)) {
             let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else {
                 continue;
             };
-            let parts: Vec<&[u8]> = blocks.iter().map(|b| b.run.data(b.block)).collect();
             let tuples: Vec<u8> = blocks
                 .iter()
                 .flat_map(|b| b.run.tuple(b.block))
                 .copied()
                 .collect();
             let _alone = self.ranges.exclusive(first.sector..last.sector + spb);
+            if first.run.hole {
+                self.punch_in_place(first.sector, &tuples)?;
+                continue;
+            }
+            // What one write brought lies together in memory too.
+            let same_write =
+                |a: &Placed, b: &Placed| Arc::ptr_eq(&a.run, &b.run) && a.block + 1 == b.block;
+            let parts: Vec<&[u8]> = blocks
+                .chunk_by(same_write)
+                .filter_map(|part| Some((part.first()?, part.len())))
+                .map(|(first, blocks)| first.run.data_of(first.block, blocks))
+                .collect();
             self.write_in_place(first.sector, &parts, &tuples)?;
         }
         Ok(())

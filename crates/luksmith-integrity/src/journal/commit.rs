@@ -38,15 +38,30 @@ use crate::{
 /// Consecutive blocks with their tags, as one write brought them.
 #[derive(Debug)]
 pub(crate) struct Run {
+    /// The data of all blocks; of a hole one block of zeros, which stands for all of them.
     pub(crate) data: Buffer,
     pub(crate) tuples: Buffer,
     pub(crate) blocks: usize,
+    /// The blocks were discarded: in place they become a hole, not zeros that are written.
+    pub(crate) hole: bool,
 }
 
 impl Run {
     /// Gives the data of one block.
     pub(crate) fn data(&self, block: usize) -> &[u8] {
-        nth(self.data.as_slice(), self.blocks, block)
+        self.data_of(block, 1)
+    }
+
+    /// Gives the data of consecutive blocks; of a hole that of one.
+    pub(crate) fn data_of(&self, first: usize, blocks: usize) -> &[u8] {
+        if self.hole {
+            return self.data.as_slice();
+        }
+        let len = self.data.as_slice().len() / self.blocks.max(1);
+        let bytes = self.data.as_slice();
+        bytes
+            .get(first * len..(first + blocks) * len)
+            .unwrap_or(&[])
     }
 
     /// Gives the tag of one block.

@@ -248,10 +248,10 @@ impl SectionCodec {
     fn put_entry(&self, index: usize, entry: &JournalEntry<'_>, image: &mut [u8]) {
         let at = self.entry_at(index);
         put(image, at, &entry.sector.to_le_bytes());
-        let first = self.data_sector(index);
+        // Whole; where commit ids go, they are put once all entries are there.
+        put(image, self.data_sector(index) * SECTOR, entry.data);
         for (piece, sector) in entry.data.chunks_exact(SECTOR).enumerate() {
-            let (payload, tail) = sector.split_at(PAYLOAD);
-            put(image, (first + piece) * SECTOR, payload);
+            let (_, tail) = sector.split_at(PAYLOAD);
             put(image, at + 8 + 8 * piece, tail);
         }
         put(image, at + 8 + 8 * self.sectors_per_block, entry.tuple);

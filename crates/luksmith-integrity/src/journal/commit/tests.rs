@@ -82,6 +82,7 @@ fn run(value: u8, blocks: usize) -> Run {
         data: filled(),
         tuples: filled(),
         blocks,
+        hole: false,
     }
 }
 
