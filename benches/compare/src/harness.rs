@@ -163,6 +163,18 @@ pub fn pin(core: usize) {
     }
 }
 
+/// Lets this process run on every core again.
+pub fn unpin() {
+    // SAFETY: as in `pin`.
+    unsafe {
+        let mut set: libc::cpu_set_t = core::mem::zeroed();
+        for core in 0..libc::CPU_SETSIZE as usize {
+            libc::CPU_SET(core, &mut set);
+        }
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+    }
+}
+
 /// The middle of the values.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)

@@ -10,8 +10,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use luksmith::block::{BlockDevice, ByteLen, ByteOffset, FileOptions, MemDevice, SectorSize};
-use luksmith::{FormatOptions, HeaderPlace, KdfChoice, NewKeys, Volume};
+use luksmith::block::{
+    BlockDevice, ByteLen, ByteOffset, Executor, FileOptions, MemDevice, SectorSize, Splitter,
+};
+use luksmith::{FormatOptions, HeaderPlace, KdfChoice, NewKeys, Volume, WorkerPool};
 use luksmith_simd::{Run, TagKey, XtsKey};
 
 use crate::harness::{self, Samples};
@@ -375,14 +377,80 @@ fn threads() -> Vec<Samples> {
     samples
 }
 
+/// Does request after request of `bytes`, at 32 places in turn.
+fn walk<'a>(
+    bytes: usize,
+    request: impl Fn(ByteOffset, &mut [u8]) -> Result<(), luksmith::block::Error> + 'a,
+) -> impl FnMut() + 'a {
+    let mut data = Pages::pattern(bytes);
+    let mut places = (0..32).cycle();
+    move || {
+        let place: u64 = places.next().expect("it never ends");
+        let at = ByteOffset::new(place * bytes as u64);
+        request(at, data.bytes()).expect("a request");
+    }
+}
+
+/// From which size on a request gains by a second thread: a volume and one large request after the
+/// other, whole and split.
+fn split() -> Vec<Samples> {
+    // Threads of the pool run where the thread does that starts them.
+    harness::unpin();
+    let pool: Arc<dyn Executor> = Arc::new(WorkerPool::new(2));
+    let splitter = Splitter::new(pool, 0);
+    let mut samples = Vec::new();
+    for (kind, integrity) in [("xts", false), ("hmac-sha256", true)] {
+        let volume = if integrity {
+            volume(memory(), &options(true).without_journal())
+        } else {
+            volume(memory(), &options(false))
+        };
+        for kib in [128, 256, 512, 1024, 4096] {
+            let bytes = kib << 10;
+            let shape = |direction| Shape {
+                row: "volume",
+                name: format!("volume/split/{kind}/{direction}/{kib}KiB"),
+                bytes,
+                calls: ((4 << 20) / bytes).max(1),
+                clock: Clock::Wall,
+            };
+            let sides = vec![
+                side(
+                    "one thread",
+                    walk(bytes, |at, data| volume.write_at(at, data)),
+                ),
+                side(
+                    "two threads",
+                    walk(bytes, |at, data| splitter.write_at(&volume, at, data)),
+                ),
+            ];
+            samples.extend(sample(&shape("write"), sides));
+            let sides = vec![
+                side(
+                    "one thread",
+                    walk(bytes, |at, data| volume.read_at(at, data)),
+                ),
+                side(
+                    "two threads",
+                    walk(bytes, |at, data| splitter.read_at(&volume, at, data)),
+                ),
+            ];
+            samples.extend(sample(&shape("read"), sides));
+        }
+    }
+    harness::pin(1);
+    samples
+}
+
 /// All rows of this file whose name holds `filter`.
 pub fn run(filter: &str) -> Vec<Samples> {
     let mut samples = Vec::new();
-    let parts: [(&str, fn() -> Vec<Samples>); 4] = [
+    let parts: [(&str, fn() -> Vec<Samples>); 5] = [
         ("volume/memory", in_memory),
         ("volume/journal", journal),
         ("volume/tmpfs", on_tmpfs),
         ("volume/threads", threads),
+        ("volume/split", split),
     ];
     for (name, part) in parts {
         if name.contains(filter) {

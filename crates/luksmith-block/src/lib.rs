@@ -13,8 +13,9 @@
 //! ```
 //!
 //! # Features
-//! `std` (default): file, memory and sparse devices, the range lock, and the `std::io` adapters.
-//! Without it the crate is `no_std` + `alloc` and holds the units, the traits and the errors.
+//! `std` (default): file, memory and sparse devices, the range lock, the splitter of large
+//! requests, and the `std::io` adapters. Without it the crate is `no_std` + `alloc` and holds the
+//! units, the traits and the errors.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
@@ -24,12 +25,15 @@ mod bytes;
 mod control;
 mod device;
 mod error;
+mod executor;
 #[cfg(feature = "std")]
 mod file;
 #[cfg(feature = "std")]
 mod mem;
 #[cfg(feature = "std")]
 mod range_lock;
+#[cfg(feature = "std")]
+mod splitter;
 mod tagged;
 mod units;
 mod window;
@@ -39,12 +43,15 @@ pub use bytes::{ByteDevice, ByteStream};
 pub use control::{Control, Progress};
 pub use device::{BlockDevice, Capabilities};
 pub use error::{Error, IoFailure, Operation};
+pub use executor::{Executor, Inline};
 #[cfg(feature = "std")]
 pub use file::{FileDevice, FileOptions};
 #[cfg(feature = "std")]
 pub use mem::{MemDevice, SparseMemDevice};
 #[cfg(feature = "std")]
 pub use range_lock::{RangeGuard, RangeLock};
+#[cfg(feature = "std")]
+pub use splitter::Splitter;
 pub use tagged::{CheckTuple, TaggedDevice, TaggedShape};
 pub use units::{ByteLen, ByteOffset, SECTOR_BYTES, SectorCount, SectorNumber, SectorSize};
 pub use window::{ReadOnly, Window};

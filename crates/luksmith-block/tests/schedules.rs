@@ -8,7 +8,10 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use luksmith_block::RangeLock;
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Error, Executor, MemDevice, RangeLock, SectorNumber,
+    SectorSize, Splitter,
+};
 use shuttle::{check_random, thread};
 
 const PLACES: u64 = 4;
@@ -62,5 +65,86 @@ fn no_schedule_lets_a_writer_meet_anyone_or_leaves_someone_waiting() {
             assert!(lock.try_exclusive(0..PLACES).is_some());
         },
         2000,
+    );
+}
+
+/// Threads of the model checker, as long as a request.
+struct Scoped(usize);
+
+impl Executor for Scoped {
+    fn threads(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, helpers: usize, job: &(dyn Fn() + Sync)) {
+        thread::scope(|scope| {
+            for _ in 0..helpers {
+                scope.spawn(job);
+            }
+            job();
+        });
+    }
+}
+
+/// A device of wrong tags where a sector starts with 1, which looks up from its work meanwhile.
+struct Pausing(MemDevice);
+
+impl BlockDevice for Pausing {
+    fn size(&self) -> ByteLen {
+        self.0.size()
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.0.sector_size()
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), Error> {
+        thread::yield_now();
+        self.0.read_at(at, buf)?;
+        let first = at.get() / 512;
+        let mut wrong = (first..).zip(buf.chunks(512)).filter(|(_, s)| s[0] == 1);
+        match wrong.next() {
+            None => Ok(()),
+            Some((first, _)) => Err(Error::TagMismatch {
+                first: SectorNumber::new(first),
+                count: 1 + wrong.count() as u64,
+            }),
+        }
+    }
+
+    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error> {
+        thread::yield_now();
+        self.0.write_at(at, data)
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn every_schedule_of_a_split_request_ends_with_the_same_result() {
+    const LEN: usize = 640 << 10;
+    check_random(
+        || {
+            let medium = MemDevice::new(ByteLen::new(LEN as u64), SectorSize::S512);
+            let device = Pausing(medium.expect("small"));
+            let splitter = Splitter::new(Arc::new(Scoped(3)), 0);
+            let mut data = vec![7; LEN];
+            data[512 * 3] = 1;
+            data[512 * 900] = 1;
+            splitter
+                .write_at(&device, ByteOffset::ZERO, &data)
+                .expect("no faults here");
+            assert!(device.0.to_vec() == data);
+            let read = splitter.read_at(&device, ByteOffset::ZERO, &mut data);
+            let expected = Err(Error::TagMismatch {
+                first: SectorNumber::new(3),
+                count: 2,
+            });
+            assert_eq!(read, expected);
+            assert!(data.iter().all(|byte| *byte == 0));
+        },
+        300,
     );
 }

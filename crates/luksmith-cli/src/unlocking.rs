@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use clap::Args;
 use luksmith::{
-    Error, ErrorKind, KeyTest, KeyringTokens, OpenOptions, Unlock, Volume,
+    Error, ErrorKind, KeyTest, KeyringTokens, OpenOptions, Unlock, Volume, Workers,
     block::FileDevice,
     keyslot::{Error as KeyError, unlock::Report},
 };
@@ -88,7 +88,7 @@ impl Request<'_> {
             Access::Read => devices::reader(path)?,
             Access::Write => devices::writer(path)?,
         });
-        let mut options = self.options()?;
+        let mut options = self.options()?.workers(Workers::all());
         if access == Access::Read {
             options = options.read_only();
         }

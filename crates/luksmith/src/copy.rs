@@ -1,7 +1,11 @@
 //! Whole plaintexts out of a volume and into it.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+mod sink;
+
+use std::io::Read;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use luksmith_block::{
     BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, SECTOR_BYTES, SectorNumber,
@@ -9,9 +13,14 @@ use luksmith_block::{
 use zeroize::Zeroizing;
 
 use crate::{Error, Volume};
+pub use sink::{ExportSink, PositionSink, SparseFile, Stream};
 
 /// Bytes that are read or written at once.
 const CHUNK: usize = 1 << 20;
+
+/// Bytes that one thread of an export takes at once: read, decrypted and written while they are in
+/// the second-level cache.
+const SHARE: usize = 256 << 10;
 
 /// Ranges that a [`BadRanges`] lists at most.
 const LISTED: usize = 65536;
@@ -131,85 +140,6 @@ pub struct ExportReport {
     pub unreadable: BadRanges,
 }
 
-/// Where an export goes, from its first byte to its last.
-pub trait ExportSink {
-    /// Takes the next bytes.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn data(&mut self, bytes: &[u8]) -> std::io::Result<()>;
-
-    /// Takes `len` zeros.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn zeros(&mut self, len: u64) -> std::io::Result<()>;
-
-    /// There is no more; makes everything durable where that means something.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn finish(&mut self) -> std::io::Result<()>;
-}
-
-/// A sink that writes every byte: standard output, a pipe.
-#[derive(Debug)]
-pub struct Stream<W>(pub W);
-
-impl<W: Write> ExportSink for Stream<W> {
-    fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.0.write_all(bytes)
-    }
-
-    fn zeros(&mut self, len: u64) -> std::io::Result<()> {
-        std::io::copy(&mut std::io::repeat(0).take(len), &mut self.0).map(drop)
-    }
-
-    fn finish(&mut self) -> std::io::Result<()> {
-        self.0.flush()
-    }
-}
-
-/// A sink that leaves holes in a file where the plaintext is zero.
-///
-/// The file is empty at first: what it held before would show through the holes.
-#[derive(Debug)]
-pub struct SparseFile {
-    file: File,
-    len: u64,
-}
-
-impl SparseFile {
-    /// Empties `file` and writes to it.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn new(file: File) -> std::io::Result<Self> {
-        file.set_len(0)?;
-        let mut sink = Self { file, len: 0 };
-        sink.file.seek(SeekFrom::Start(0))?;
-        Ok(sink)
-    }
-}
-
-impl ExportSink for SparseFile {
-    fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.len += ByteLen::of(bytes).get();
-        Ok(())
-    }
-
-    fn zeros(&mut self, len: u64) -> std::io::Result<()> {
-        self.len += len;
-        self.file.seek(SeekFrom::Start(self.len)).map(drop)
-    }
-
-    fn finish(&mut self) -> std::io::Result<()> {
-        self.file.set_len(self.len)?;
-        self.file.sync_all()
-    }
-}
-
 impl Volume {
     /// Writes plaintext to `sink`; zeros are told apart, in runs of the volume's sectors.
     ///
@@ -231,11 +161,35 @@ impl Volume {
         self.check_range(options.start, ByteLen::new(len))?;
         control.begin(len);
         let mut report = ExportReport::default();
+        let by_position = match options.on_error {
+            OnError::Stop => sink.by_position(len).map_err(writing)?,
+            OnError::Zero => None,
+        };
+        if let Some(target) = by_position {
+            report.bytes = len;
+            report.zero_bytes = self.export_by_position(target, start..start + len, control)?;
+        } else {
+            self.export_in_order(sink, start..start + len, options, control, &mut report)?;
+        }
+        sink.finish().map_err(|source| Error::Stream {
+            what: "finishing the plaintext",
+            source,
+        })?;
+        Ok(report)
+    }
+
+    fn export_in_order(
+        &self,
+        sink: &mut dyn ExportSink,
+        range: Range<u64>,
+        options: &ExportOptions,
+        control: &Control,
+        report: &mut ExportReport,
+    ) -> Result<(), Error> {
         let mut buffer = Zeroizing::new(vec![0; CHUNK]);
-        let mut at = start;
-        let end = start + len;
-        while at < end {
-            let count = ByteLen::new(end - at)
+        let mut at = range.start;
+        while at < range.end {
+            let count = ByteLen::new(range.end - at)
                 .to_usize()
                 .map_or(CHUNK, |n| n.min(CHUNK));
             let (chunk, _) = buffer.split_at_mut(count);
@@ -244,21 +198,97 @@ impl Volume {
                 Err(error) if options.on_error == OnError::Stop || is_callers(&error) => {
                     return Err(error.into());
                 }
-                Err(_) => self.read_what_can_be_read(at, chunk, &mut report),
+                Err(_) => self.read_what_can_be_read(at, chunk, report),
             }
-            self.emit(sink, chunk, &mut report)
-                .map_err(|source| Error::Stream {
-                    what: "writing the plaintext",
-                    source,
-                })?;
+            for (zero, run) in runs(chunk, self.sector_size().bytes()) {
+                let len = ByteLen::of(run).get();
+                report.bytes += len;
+                if zero {
+                    report.zero_bytes += len;
+                    sink.zeros(len).map_err(writing)?;
+                } else {
+                    sink.data(run).map_err(writing)?;
+                }
+            }
             at += ByteLen::of(chunk).get();
             control.advance(ByteLen::of(chunk).get())?;
         }
-        sink.finish().map_err(|source| Error::Stream {
-            what: "finishing the plaintext",
-            source,
-        })?;
-        Ok(report)
+        Ok(())
+    }
+
+    /// Has every worker of the volume read, decrypt and write shares of the range, and gives the
+    /// number of bytes that were zero. Of several errors the one at the lowest position is given.
+    fn export_by_position(
+        &self,
+        target: &dyn PositionSink,
+        range: Range<u64>,
+        control: &Control,
+    ) -> Result<u64, Error> {
+        let next = AtomicU64::new(range.start);
+        let zeros = AtomicU64::new(0);
+        let failed: Mutex<Option<(u64, Error)>> = Mutex::new(None);
+        let over = AtomicBool::new(false);
+        let job = || {
+            let mut buffer = Zeroizing::new(vec![0; SHARE]);
+            let _guard = OverOnPanic(&over);
+            while !over.load(Ordering::Acquire) {
+                let at = next.fetch_add(SHARE as u64, Ordering::Relaxed);
+                if at >= range.end {
+                    return;
+                }
+                let count = ByteLen::new(range.end - at)
+                    .to_usize()
+                    .map_or(SHARE, |n| n.min(SHARE));
+                let (share, _) = buffer.split_at_mut(count);
+                let done = self.export_share(target, at, at - range.start, share);
+                let done = done.and_then(|zeros| {
+                    control.advance(ByteLen::of(share).get())?;
+                    Ok(zeros)
+                });
+                match done {
+                    Ok(count) => {
+                        zeros.fetch_add(count, Ordering::Relaxed);
+                    }
+                    Err(error) => {
+                        over.store(true, Ordering::Release);
+                        // Each holder only replaces the value.
+                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        if failed.as_ref().is_none_or(|(lowest, _)| at < *lowest) {
+                            *failed = Some((at, error));
+                        }
+                    }
+                }
+            }
+        };
+        self.workers().run(&job);
+        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match failed {
+            Some((_, error)) => Err(error),
+            None => Ok(zeros.into_inner()),
+        }
+    }
+
+    /// Reads one share at `at` and puts it to position `to`; gives the number of zero bytes.
+    fn export_share(
+        &self,
+        target: &dyn PositionSink,
+        at: u64,
+        to: u64,
+        share: &mut [u8],
+    ) -> Result<u64, Error> {
+        self.read_whole(ByteOffset::new(at), share)?;
+        let (mut to, mut zeros) = (to, 0);
+        for (zero, run) in runs(share, self.sector_size().bytes()) {
+            let len = ByteLen::of(run).get();
+            if zero {
+                zeros += len;
+                target.zeros_at(to, len).map_err(writing)?;
+            } else {
+                target.data_at(to, run).map_err(writing)?;
+            }
+            to += len;
+        }
+        Ok(zeros)
     }
 
     /// Writes `source`, to its end, into the volume from byte `start` on, and flushes.
@@ -319,32 +349,39 @@ impl Volume {
             bad.push(SectorNumber::new(at / SECTOR_BYTES), size.sectors().get());
         }
     }
+}
 
-    /// Hands a chunk to the sink, zero sectors as zeros, neighbours of one kind together.
-    fn emit(
-        &self,
-        sink: &mut dyn ExportSink,
-        chunk: &[u8],
-        report: &mut ExportReport,
-    ) -> std::io::Result<()> {
-        let sector = self.sector_size().bytes();
-        let same_kind = |a: &&[u8], b: &&[u8]| is_zero(a) == is_zero(b);
-        let sectors: Vec<&[u8]> = chunk.chunks(sector).collect();
-        let mut rest = chunk;
-        for run in sectors.chunk_by(same_kind) {
-            let (bytes, after) = rest.split_at(run.iter().map(|sector| sector.len()).sum());
-            rest = after;
-            let len = ByteLen::of(bytes).get();
-            report.bytes += len;
-            if run.first().is_some_and(|sector| is_zero(sector)) {
-                report.zero_bytes += len;
-                sink.zeros(len)?;
-            } else {
-                sink.data(bytes)?;
-            }
+/// Ends an export if it is dropped by a panic.
+struct OverOnPanic<'a>(&'a AtomicBool);
+
+impl Drop for OverOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Release);
         }
-        Ok(())
     }
+}
+
+fn writing(source: std::io::Error) -> Error {
+    Error::Stream {
+        what: "writing the plaintext",
+        source,
+    }
+}
+
+/// Cuts a chunk where sectors that are zero meet others; the flag says which a run is.
+fn runs(chunk: &[u8], sector_bytes: usize) -> impl Iterator<Item = (bool, &[u8])> {
+    let mut rest = chunk;
+    core::iter::from_fn(move || {
+        let mut sectors = rest.chunks(sector_bytes);
+        let first = sectors.next()?;
+        let zero = is_zero(first);
+        let more = sectors.take_while(|sector| is_zero(sector) == zero);
+        let len = first.len() + more.map(<[u8]>::len).sum::<usize>();
+        let (run, after) = rest.split_at(len);
+        rest = after;
+        Some((zero, run))
+    })
 }
 
 /// Tells whether an error is about the request, so that trying its sectors one by one cannot help.
@@ -356,7 +393,9 @@ fn is_callers(error: &BlockError) -> bool {
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().fold(0, |all, byte| all | byte) == 0
+    // Few sectors begin with this many zeros and are not zero.
+    let mut pieces = bytes.chunks(256);
+    pieces.all(|piece| piece.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// Reads until the buffer is full or the source ends.

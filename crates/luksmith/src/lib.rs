@@ -21,7 +21,8 @@
 //!
 //! # Threads and processes
 //! A [`Volume`] is `Send + Sync`: many threads read and write it at once, and there is no lock
-//! around the whole of it. Two processes must not have one volume open for writing. After `fork`
+//! around the whole of it. Large requests can be split over threads as well: see [`Workers`]. Two
+//! processes must not have one volume open for writing. After `fork`
 //! only one of the two processes may go on using a volume that was open before: both would write
 //! the same journal, and the lock on the file belongs to both. The other one must not even drop it
 //! (dropping commits): let it `exec`, leave with `_exit`, or give the volume to
@@ -29,8 +30,8 @@
 //! care. Locked memory is not inherited, so a child's copies of keys may be written to swap.
 //!
 //! # Features
-//! `parallel` (default): Argon2 lanes on threads. `all-ciphers`, `all-hashes` (default): everything
-//! that a header may name; without them AES and the SHA-2 family remain.
+//! `parallel` (default): Argon2 lanes on threads, and [`WorkerPool`]. `all-ciphers`, `all-hashes`
+//! (default): everything that a header may name; without them AES and the SHA-2 family remain.
 
 pub mod constellation;
 mod copy;
@@ -48,6 +49,7 @@ mod stats;
 mod token;
 mod verify;
 mod volume;
+mod workers;
 pub mod workload;
 
 pub use luksmith_block as block;
@@ -59,7 +61,9 @@ pub use luksmith_keyslot as keyslot;
 pub use luksmith_simd as simd;
 pub use rand_core;
 
-pub use copy::{BadRanges, ExportOptions, ExportReport, ExportSink, OnError, SparseFile, Stream};
+pub use copy::{
+    BadRanges, ExportOptions, ExportReport, ExportSink, OnError, PositionSink, SparseFile, Stream,
+};
 pub use dm::{DmKey, DmTable};
 pub use encode::{Encoded, encode_stream, encode_stream_with};
 pub use error::{Error, ErrorKind};
@@ -79,6 +83,9 @@ pub use token::{
 };
 pub use verify::VerifyReport;
 pub use volume::Volume;
+#[cfg(feature = "parallel")]
+pub use workers::WorkerPool;
+pub use workers::Workers;
 
 /// Compiles the example of the repository's front page.
 #[cfg(doctest)]

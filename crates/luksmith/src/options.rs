@@ -8,7 +8,7 @@ use luksmith_header::policy::{Expectations, Policy};
 use luksmith_header::{Header, Limits};
 use luksmith_keyslot::Threads;
 
-use crate::NullCipherKeyslots;
+use crate::{NullCipherKeyslots, Workers};
 
 /// What a policy found wrong with a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +121,7 @@ pub struct OpenOptions {
     pub(crate) policy: Option<Arc<dyn HeaderPolicy>>,
     pub(crate) control: Arc<Control>,
     pub(crate) threads: Threads,
+    pub(crate) workers: Workers,
     pub(crate) discards: bool,
     pub(crate) keep_key: bool,
 }
@@ -142,6 +143,7 @@ impl Default for OpenOptions {
             policy: None,
             control: Arc::default(),
             threads: Threads::default(),
+            workers: Workers::default(),
             discards: false,
             keep_key: false,
         }
@@ -266,6 +268,13 @@ impl OpenOptions {
     #[must_use]
     pub fn threads(mut self, threads: Threads) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Says who works on large reads and writes of the open volume; otherwise the caller alone.
+    #[must_use]
+    pub fn workers(mut self, workers: Workers) -> Self {
+        self.workers = workers;
         self
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use luksmith_block::{
     BlockDevice, ByteDevice, ByteLen, ByteOffset, Capabilities, Error as BlockError, MemDevice,
-    Operation, RangeLock, SectorSize,
+    Operation, RangeLock, SectorSize, Splitter,
 };
 use luksmith_header::Header;
 use luksmith_keyslot::VolumeKey;
@@ -16,10 +16,12 @@ use crate::options::{Journal, OpenOptions};
 use crate::plan::{Construction, Plan};
 use crate::stack::Stack;
 use crate::stats::{Counters, Request, Stats};
+use crate::workers::Workers;
 
 /// The plaintext of an open volume, a block device of its own.
 ///
-/// Many threads may use it at once; requests on different sectors do not wait for each other.
+/// Many threads may use it at once; requests on different sectors do not wait for each other. Large
+/// requests are split over the threads that [`OpenOptions::workers`] gives.
 /// Dropping it commits what was written and wipes the keys, but cannot report a failure:
 /// [`close`](Self::close) can.
 pub struct Volume {
@@ -32,6 +34,8 @@ pub struct Volume {
     key_bytes: usize,
     journal: Journal,
     discards: bool,
+    workers: Workers,
+    splitter: Splitter,
     counters: Counters,
     bytes_lock: Arc<RangeLock>,
     header_image: Option<Arc<MemDevice>>,
@@ -52,6 +56,7 @@ impl Volume {
         opened: Opened,
         options: &OpenOptions,
     ) -> Self {
+        let tagged = matches!(plan.construction, Construction::Authenticated(_));
         Self {
             header,
             plan,
@@ -62,6 +67,8 @@ impl Volume {
             journal: options.journal,
             key: options.keep_key.then_some(opened.key),
             discards: options.discards,
+            splitter: options.workers.splitter(tagged),
+            workers: options.workers.clone(),
             counters: Counters::default(),
             bytes_lock: Arc::default(),
             header_image: None,
@@ -195,6 +202,17 @@ impl Volume {
         &self.plan
     }
 
+    /// Reads as [`BlockDevice::read_at`], on this thread alone.
+    pub(crate) fn read_whole(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), BlockError> {
+        let request = Request::Read(ByteLen::of(buf).get());
+        let result = self.stack.device().read_at(at, buf);
+        self.counters.note(request, result)
+    }
+
+    pub(crate) const fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
     pub(crate) const fn stack(&self) -> &Stack {
         &self.stack
     }
@@ -211,14 +229,14 @@ impl BlockDevice for Volume {
 
     fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), BlockError> {
         let request = Request::Read(ByteLen::of(buf).get());
-        self.counters
-            .note(request, self.stack.device().read_at(at, buf))
+        let result = self.splitter.read_at(self.stack.device(), at, buf);
+        self.counters.note(request, result)
     }
 
     fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), BlockError> {
         let request = Request::Write(ByteLen::of(data).get());
-        self.counters
-            .note(request, self.stack.device().write_at(at, data))
+        let result = self.splitter.write_at(self.stack.device(), at, data);
+        self.counters.note(request, result)
     }
 
     fn flush(&self) -> Result<(), BlockError> {

@@ -1,0 +1,190 @@
+//! Who works on large requests.
+
+use std::fmt;
+use std::sync::Arc;
+
+use luksmith_block::{Executor, Inline, Splitter};
+#[cfg(feature = "parallel")]
+pub use pool::WorkerPool;
+
+/// Bytes from which a request is worth waking another thread for, with tags to be made or verified.
+///
+/// Measured with `luksmith-compare volume/split`: docs/decisions/0005-when-a-second-thread-pays.md.
+const LEAST_TAGGED: usize = 256 << 10;
+
+/// The same where data are encrypted alone, which is several times as fast.
+const LEAST_PLAIN: usize = 512 << 10;
+
+/// Who works on large requests of a volume: the caller's thread alone, a pool of threads, or what
+/// the program has itself.
+///
+/// The bytes on the device and the results are the same with each of them. A clone shares the
+/// threads, so that one pool serves all volumes of a program.
+///
+/// ```
+/// use luksmith::{OpenOptions, Workers};
+///
+/// let workers = Workers::threads(4);
+/// let options = OpenOptions::new().workers(workers.clone());
+/// # let _ = options;
+/// ```
+///
+/// # Memory
+/// For each thread that is at work a volume has 256 KiB of ciphertext and the tags of as many
+/// sectors in its hands, 296 KiB at most with tags of 80 bytes beside sectors of 512; it keeps up
+/// to eight such buffers, 2 MiB, for later requests. The size of a request does not matter. What
+/// the integrity engine keeps (journal, tags, 4 MiB of spare buffers) comes on top and is bounded
+/// by its options.
+#[derive(Clone)]
+pub struct Workers(Arc<dyn Executor>);
+
+impl Workers {
+    /// The caller's thread alone.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Arc::new(Inline))
+    }
+
+    /// Up to `count` threads, the caller's included: a [`WorkerPool`]. With 0 or 1 the caller works
+    /// alone and no thread is ever started.
+    #[cfg(feature = "parallel")]
+    #[must_use]
+    pub fn threads(count: usize) -> Self {
+        Self(Arc::new(WorkerPool::new(count)))
+    }
+
+    /// As many threads as this machine runs at once; the caller's alone without the feature
+    /// `parallel`.
+    #[must_use]
+    pub fn all() -> Self {
+        #[cfg(feature = "parallel")]
+        if let Ok(count) = std::thread::available_parallelism() {
+            return Self::threads(count.get());
+        }
+        Self::none()
+    }
+
+    /// The threads of the program.
+    #[must_use]
+    pub fn executor(executor: impl Executor + 'static) -> Self {
+        Self(Arc::new(executor))
+    }
+
+    /// Gives how many threads work on one request at most, at least 1.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.threads().max(1)
+    }
+
+    pub(crate) fn splitter(&self, tagged: bool) -> Splitter {
+        let least = if tagged { LEAST_TAGGED } else { LEAST_PLAIN };
+        Splitter::new(Arc::clone(&self.0), least)
+    }
+
+    /// Calls `job` on all threads at once, until each call has returned.
+    pub(crate) fn run(&self, job: &(dyn Fn() + Sync)) {
+        let helpers = self.count() - 1;
+        if helpers > 0 {
+            self.0.run(helpers, job);
+        }
+        // An executor may have called nobody; then the work is still there.
+        job();
+    }
+}
+
+impl Default for Workers {
+    /// The caller's thread alone: a library starts no threads that nobody asked for.
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Workers({})", self.count())
+    }
+}
+
+#[cfg(feature = "parallel")]
+mod pool {
+    use std::fmt;
+    use std::sync::OnceLock;
+
+    use luksmith_block::Executor;
+    use luksmith_sys::Helpers;
+
+    /// A pool of threads for [`Workers`](super::Workers).
+    ///
+    /// Its threads are started by the first request that is split, and wait for work without using
+    /// the CPU. Requests of several callers share them. Each caller works itself, and waits for no
+    /// thread that has not begun: what is busy elsewhere, or is not let run, costs it nothing. If
+    /// the system refuses threads, callers work alone.
+    ///
+    /// # Panics, dropping, forking
+    /// A panic on a thread of the pool goes on in the caller of the request; the thread lives on.
+    /// Dropping the pool ends its threads: none has work left, because each request waits for what
+    /// it began. A child after `fork` has none of the threads; the pool notices, and callers work
+    /// alone there.
+    pub struct WorkerPool {
+        threads: usize,
+        /// `None` if the system refused.
+        helpers: OnceLock<Option<Helpers>>,
+    }
+
+    impl WorkerPool {
+        /// Makes a pool in which up to `threads` threads work on one request, the caller's
+        /// included. None is started yet.
+        #[must_use]
+        pub const fn new(threads: usize) -> Self {
+            Self {
+                threads,
+                helpers: OnceLock::new(),
+            }
+        }
+    }
+
+    impl Executor for WorkerPool {
+        fn threads(&self) -> usize {
+            self.threads
+        }
+
+        fn run(&self, helpers: usize, job: &(dyn Fn() + Sync)) {
+            let most = self.threads.saturating_sub(1);
+            if most == 0 || helpers == 0 {
+                return job();
+            }
+            match self.helpers.get_or_init(|| Helpers::start(most).ok()) {
+                Some(threads) => threads.run(helpers.min(most), job),
+                None => job(),
+            }
+        }
+    }
+
+    impl fmt::Debug for WorkerPool {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("WorkerPool")
+                .field("threads", &self.threads)
+                .finish_non_exhaustive()
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        use super::*;
+
+        #[test]
+        fn no_thread_is_started_for_a_caller_alone() {
+            for threads in [0, 1] {
+                let pool = WorkerPool::new(threads);
+                let calls = AtomicUsize::new(0);
+                pool.run(threads, &|| {
+                    calls.fetch_add(1, Ordering::SeqCst);
+                });
+                assert_eq!(calls.into_inner(), 1);
+                assert!(pool.helpers.get().is_none());
+            }
+        }
+    }
+}
