@@ -146,7 +146,7 @@ impl Action {
             Self::KillSlot(action) => action.run(context),
             Self::ConvertKey(action) => action.run(context),
             Self::Erase(action) => action.run(context),
-            Self::HeaderBackup(action) => action.run(),
+            Self::HeaderBackup(action) => action.run(context),
             Self::HeaderRestore(action) => action.run(context),
             Self::Convert(action) => action.run(context),
             Self::Repair(action) => action.run(context),

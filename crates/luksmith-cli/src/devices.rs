@@ -7,7 +7,10 @@ use luksmith::{
     header::{Header, Limits},
 };
 
-use crate::failure::Failure;
+use crate::{
+    context::Context,
+    failure::{Failure, Kind},
+};
 
 /// Opens a device to read.
 pub(crate) fn reader(path: &Path) -> Result<FileDevice, Failure> {
@@ -28,12 +31,20 @@ pub(crate) fn header(path: &Path, device: &FileDevice, limits: &Limits) -> Resul
     Header::read(device, limits).map_err(|error| Failure::from(error).at(path))
 }
 
+/// Warns of a header that is read from its one good copy: the next damage loses the volume.
+pub(crate) fn warn_of_fault(path: &Path, header: &Header, context: &Context) {
+    if let Some(fault) = header.other_copy_fault() {
+        let message = format!("{fault}; the other copy is used, `repair` makes both whole");
+        Failure::new(Kind::DAMAGED, message).at(path).warn(context);
+    }
+}
+
 /// A remote device is told apart from a file that does not exist.
 fn check_url(path: &Path) -> Result<(), Failure> {
     let scheme = path.to_str().and_then(|text| text.split_once("://"));
     match scheme {
         Some((scheme, _)) if !path.exists() => Err(Failure::new(
-            crate::failure::Kind::UNSUPPORTED,
+            Kind::UNSUPPORTED,
             format!(
                 "{}: {scheme}:// devices are not supported yet",
                 path.display()

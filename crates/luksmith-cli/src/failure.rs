@@ -114,6 +114,18 @@ impl Failure {
         self.kind.status()
     }
 
+    /// Tells the user on standard error about what does not keep the action from its work.
+    pub(crate) fn warn(&self, context: &Context) {
+        if context.json {
+            let warning = serde_json::json!({
+                "warning": { "kind": self.kind.name(), "message": self.message }
+            });
+            eprintln!("{warning}");
+        } else {
+            eprintln!("luksmith: warning: {}", one_line(&self.message));
+        }
+    }
+
     /// Tells the user on standard error.
     pub(crate) fn report(&self, context: &Context) {
         if context.json {

@@ -102,6 +102,7 @@ impl Request<'_> {
                     luksmith::open_with_tokens(device, &mut [&mut KeyringTokens], &options)?
                 }
             };
+            devices::warn_of_fault(self.device.header_path(), volume.header(), context);
             Ok((volume.keyslot(), volume))
         })
     }
@@ -125,6 +126,7 @@ impl Request<'_> {
                     luksmith::test_tokens(device, &mut [&mut KeyringTokens], &options)?
                 }
             };
+            devices::warn_of_fault(path, &test.header, context);
             tell(&test.unlocked.report, context);
             Ok((test.unlocked.keyslot, test))
         })

@@ -6,6 +6,21 @@ use luksmith_block::{BlockDevice, ByteLen, ByteOffset};
 
 use crate::Error;
 
+/// Tells a bad place on the medium, which makes one copy of a header useless, from a device that
+/// refuses to read at all.
+///
+/// # Errors
+/// `error`, if it is of the second kind.
+pub(crate) fn bad_medium(error: Error) -> Result<Error, Error> {
+    use luksmith_block::Error::{Io, TagMismatch};
+    match &error {
+        Error::Device {
+            source: Io { .. } | TagMismatch { .. },
+        } => Ok(error),
+        _ => Err(error),
+    }
+}
+
 /// Fills `buf` from byte `at`, whatever the device's sector size.
 ///
 /// # Errors

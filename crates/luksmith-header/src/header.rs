@@ -80,12 +80,31 @@ impl Header {
                 device.size(),
             ));
         }
-        device::read(device, "a LUKS header", ByteOffset::ZERO, &mut start)?;
+        if let Err(error) = device::read(device, "a LUKS header", ByteOffset::ZERO, &mut start) {
+            // A LUKS2 secondary may be readable.
+            let error = device::bad_medium(error)?;
+            return match luks2::read(device, limits) {
+                Ok(header) => Ok(Self::Luks2(header)),
+                // Could be read after all; not so much trust in this device.
+                Err(Error::CopyVersion { .. } | Error::NotLuks) => Err(error),
+                Err(other) => Err(other),
+            };
+        }
         match detect(&start) {
             Format::Luks1 => Ok(Self::Luks1(luks1::read(device)?)),
             Format::Luks1OldReencryption => Err(Error::Luks1OldReencryption),
             Format::UnknownVersion(version) => Err(Error::UnsupportedVersion { version }),
             Format::Luks2 | Format::None => Ok(Self::Luks2(luks2::read(device, limits)?)),
+        }
+    }
+
+    /// Gives why the other copy on the device is not as good as this one; LUKS1 has none. See
+    /// [`luks2::Header::other_copy_fault`].
+    #[must_use]
+    pub fn other_copy_fault(&self) -> Option<&Error> {
+        match self {
+            Self::Luks1(_) => None,
+            Self::Luks2(header) => header.other_copy_fault(),
         }
     }
 

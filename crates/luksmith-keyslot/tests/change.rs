@@ -107,6 +107,31 @@ fn the_last_keyslot_of_a_volume_goes_only_if_that_is_said() {
     assert!(opens(&device, FIRST));
 }
 
+/// The areas were overwritten before the update of the header was found to be refused: keyslots
+/// that the header still listed held noise.
+#[test]
+fn no_area_is_touched_if_the_header_copy_that_seems_newer_forbids_the_update() {
+    let mut bytes = image("luks2-cbc-essiv.img");
+    // The damaged secondary claims a sequence number above the primary's.
+    let newer = bytes.get_mut(16384 + 8 + 8..16384 + 8 + 16).unwrap();
+    newer.copy_from_slice(&99_u64.to_be_bytes());
+    let is_refused = |error: &Error| {
+        matches!(
+            error,
+            Error::Header {
+                source: luksmith_header::Error::NewerDamagedCopy { claimed: 99, .. }
+            }
+        )
+    };
+    let error = refused(&bytes, |changer| {
+        changer.remove(0, LastKeyslot::DestroyAccess)
+    });
+    assert!(is_refused(&error), "{error}");
+    let error = refused(&bytes, |changer| changer.erase().map(|_| ()));
+    assert!(is_refused(&error), "{error}");
+    assert!(opens(&device(&bytes), FIRST));
+}
+
 #[test]
 fn the_area_of_a_removed_keyslot_is_overwritten_in_every_sector() {
     let bytes = image("luks2-many-slots.img");

@@ -71,8 +71,9 @@ impl Findings {
         limits: &Limits,
     ) -> Result<Option<Header>, Failure> {
         let mut start = [0; 512];
-        if device.size().get() >= 512 {
-            device.read_at(ByteOffset::ZERO, &mut start)?;
+        // A place that cannot be read is found again, and told, where the copies are read.
+        if device.size().get() >= 512 && device.read_at(ByteOffset::ZERO, &mut start).is_err() {
+            start.fill(0);
         }
         if detect(&start) == Format::Luks1 {
             self.facts.push("LUKS1, one header".to_owned());
@@ -117,6 +118,9 @@ impl Findings {
         let (primary, secondary) = (pair.primary(), pair.secondary());
         for (name, copy) in [("primary", primary), ("secondary", secondary)] {
             match copy {
+                Err(error @ Error::Device { .. }) => {
+                    self.problems.push(format!("{name} header: {error}"));
+                }
                 Err(error) => self.problems.push(error.to_string()),
                 Ok(copy) => match copy.metadata() {
                     Err(error) => self.problems.push(format!("{name} header: {error}")),

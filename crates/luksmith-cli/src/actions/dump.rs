@@ -54,6 +54,7 @@ impl LuksDump {
         let device = devices::reader(path)?;
         let header = devices::header(path, &device, &self.limits.limits()?)?;
         self.luks_type.luks_type.check(&header, path)?;
+        devices::warn_of_fault(path, &header, context);
         match &header {
             Header::Luks2(header) if self.dump_json_metadata => {
                 print(&header.metadata().tree().to_pretty())

@@ -38,12 +38,13 @@ pub(crate) struct HeaderBackupAction {
 }
 
 impl HeaderBackupAction {
-    pub(crate) fn run(&self) -> Result<(), Failure> {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let path = self.device.header_path();
         let device = devices::reader(path)?;
         let limits = self.limits.limits()?;
         // Before the file is made: what is no header leaves no file behind.
-        devices::header(path, &device, &limits)?;
+        let header = devices::header(path, &device, &limits)?;
+        devices::warn_of_fault(path, &header, context);
         let mut file = BackupFile::create(&self.header_backup_file)?;
         let copied = backup(&device, &limits, &mut |_, bytes| Ok(file.write(bytes)?));
         let copied = copied.map_err(|error| Failure::from(error).at(path));
@@ -257,6 +258,11 @@ fn warning(plan: &RepairPlan) -> String {
         Some(claimed) => format!(
             "the damaged {} header claims to be newer (seqid {claimed}) than the {other} one (seqid {}) \
              that replaces it: the last change of keys may be lost",
+            plan.side, plan.seqid
+        ),
+        None if plan.unreadable => format!(
+            "the {} header cannot be read and is overwritten with the {other} one (seqid {}); if \
+             that is older, the last change of keys is lost",
             plan.side, plan.seqid
         ),
         None => format!(

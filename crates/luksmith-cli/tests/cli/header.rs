@@ -1,6 +1,6 @@
 //! `luksDump`, `isLuks`, `luksUUID`, `check`: what a header says, and what is refused.
 
-use crate::support::{Scratch, bytes, luksmith, text};
+use crate::support::{Scratch, bytes, image, luksmith, text};
 
 #[test]
 fn a_luks2_dump_shows_every_object_of_the_header() {
@@ -136,7 +136,25 @@ fn check_finds_a_damaged_copy_and_writes_nothing() {
         let problem = format!("PROBLEM {name} header at byte");
         assert!(text.contains(&problem), "{text}");
         assert!(text.contains("checksum does not match"), "{text}");
-        assert_eq!(luksmith(&["luksDump", &path]).status, 0);
+        let key = scratch.file("key", image("luks2-default").passphrase.as_bytes());
+        let out = crate::support::text(&scratch.path("plain"));
+        for arguments in [
+            vec!["luksDump", &path],
+            vec!["open", "--test-passphrase", "-d", &key, &path],
+            vec!["export", "-d", &key, &path, &out],
+        ] {
+            let answer = luksmith(&arguments);
+            assert_eq!(answer.status, 0, "{answer:?}");
+            let warning = format!("luksmith: warning: {path}: {name} header at byte");
+            assert!(answer.stderr.starts_with(&warning), "{}", answer.stderr);
+            assert_eq!(answer.stderr.lines().count(), 1, "{}", answer.stderr);
+        }
+        let answer = luksmith(&["--json", "luksDump", &path]);
+        let warning: serde_json::Value = serde_json::from_str(&answer.stderr).expect("JSON");
+        assert_eq!(warning["warning"]["kind"], "damaged");
+        // The answer is the status alone.
+        let answer = luksmith(&["isLuks", &path]);
+        assert_eq!((answer.status, answer.stderr.as_str()), (0, ""));
         assert_eq!(bytes(&path), damaged, "a read action changed the file");
     }
 }

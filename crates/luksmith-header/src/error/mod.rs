@@ -444,6 +444,17 @@ pub enum Error {
         /// The sequence number of the copy in use.
         used: u64,
     },
+    /// A copy cannot be read, so nobody knows whether it is the newer one.
+    #[error(
+        "the {side} header cannot be read and may be newer than the one in use (seqid {used}); run \
+         `repair` to write it anew"
+    )]
+    UnreadableCopy {
+        /// The copy that cannot be read.
+        side: Side,
+        /// The sequence number of the copy in use.
+        used: u64,
+    },
     /// A backup cannot be put over what is on the target.
     #[error(
         "the backup does not fit its target: {field} is {backup} in the backup, {target} there"

@@ -39,7 +39,8 @@ variants! { ERRORS, error_name, Error:
     Luks1Hash Luks1HashLength Luks1Stripes Luks1SlotOffset Luks1SlotInData Luks1SlotsOverlap
     Luks1KeyBytes DigestHash Argon2Memory Argon2Lanes Argon2Work Pbkdf2Iterations KeyBytes
     LabelLength Policy ProfileText Profile
-    UuidText NoSuchObject ObjectInUse NewerDamagedCopy RestoreMismatch RestoreRequirement Convert
+    UuidText NoSuchObject ObjectInUse NewerDamagedCopy UnreadableCopy
+    RestoreMismatch RestoreRequirement Convert
      ObjectId NoFreeObject NoAreaSpace MetadataFull ConcurrentUpdate
     Option Random
 }
@@ -227,6 +228,10 @@ fn errors() -> Vec<Error> {
         Error::NewerDamagedCopy {
             side: Side::Secondary,
             claimed: 9,
+            used: 4,
+        },
+        Error::UnreadableCopy {
+            side: primary,
             used: 4,
         },
         Error::RestoreMismatch {

@@ -114,6 +114,15 @@ impl Header {
     pub const fn metadata_mut(&mut self) -> &mut Metadata {
         &mut self.metadata
     }
+
+    /// Gives why the other copy on the device is not as good as this one: it is damaged, older, or
+    /// could not be read. Nothing for a header that was not read from a device.
+    ///
+    /// Programs tell their users: one more fault, and the volume is lost.
+    #[must_use]
+    pub fn other_copy_fault(&self) -> Option<&Error> {
+        self.on_device.as_ref()?.other_fault.as_ref()
+    }
 }
 
 /// Reads and chooses the LUKS2 header of a device.
@@ -125,14 +134,15 @@ pub fn read<D: BlockDevice + ?Sized>(device: &D, limits: &Limits) -> Result<Head
 }
 
 impl Pair {
-    /// Reads both copies. A copy that cannot be used is part of the answer, with its reason; only a
-    /// device that fails to read is an error here.
+    /// Reads both copies. A copy that cannot be used is part of the answer, with its reason; a part
+    /// of the medium that fails to read counts as a damaged copy.
     ///
     /// The secondary is looked for where a checksum-correct primary says; without one, at all nine
     /// places.
     ///
     /// # Errors
-    /// [`Error::Device`].
+    /// [`Error::Device`] if the device refuses for another reason than a bad medium, such as
+    /// [`Cancelled`](luksmith_block::Error::Cancelled).
     pub fn read<D: BlockDevice + ?Sized>(device: &D, limits: &Limits) -> Result<Self, Error> {
         let mut places = Vec::new();
         let start = read_start(device, ByteOffset::ZERO)?;
@@ -237,7 +247,9 @@ impl Pair {
     fn interesting_candidate(&self) -> Option<&Candidate> {
         let rank = |candidate: &Candidate| match &candidate.copy {
             Ok(_) => 0,
-            Err(Error::Magic { .. } | Error::TooShort { .. }) => 2,
+            Err(Error::Magic { .. } | Error::TooShort { .. }) => 3,
+            // The keyslot areas and the data have bad places too.
+            Err(Error::Device { .. }) => 2,
             Err(_) => 1,
         };
         self.candidates
@@ -250,9 +262,9 @@ impl Pair {
     ///
     /// # Errors
     /// [`Error::NotLuks`] if there is no trace of a header, [`Error::NoUsableCopy`] if neither can
-    /// be
-    /// used, [`Error::Overwritten`] if one of them is damaged or older and something else stands in
-    /// the primary's place, [`Error::TooShort`] if the device ends before the keyslot area does.
+    /// be used, [`Error::Device`] if the only trace of a header is that its place cannot be read,
+    /// [`Error::Overwritten`] if one of them is damaged or older and something else stands in the
+    /// primary's place, [`Error::TooShort`] if the device ends before the keyslot area does.
     pub fn choose(&self) -> Result<Header, Error> {
         let copy = self.pick()?;
         if self.primary.is_err() {
@@ -286,6 +298,7 @@ impl Pair {
                 primary_seqid: self.primary_seqid,
                 secondary_is_current: self.good_secondary().is_some_and(is_current),
                 newer_secondary: self.newer_damaged_secondary(&copy.binary),
+                other_fault: self.other_fault(&copy.binary),
             }),
         })
     }
@@ -317,6 +330,23 @@ impl Pair {
             (Some(first), Some(second)) => first.binary.seqid() == second.binary.seqid(),
             _ => false,
         }
+    }
+
+    /// Gives why the copy that was not chosen is not as good as the chosen one.
+    pub(super) fn other_fault(&self, chosen: &BinaryHeader) -> Option<Error> {
+        let (side, other) = match chosen.side() {
+            Side::Primary => (Side::Secondary, self.secondary()),
+            Side::Secondary => (Side::Primary, self.primary.as_ref()),
+        };
+        let other = match other {
+            Ok(copy) => copy,
+            Err(error) => return Some(error.clone()),
+        };
+        if let Err(error) = &other.metadata {
+            return Some(error.clone());
+        }
+        let (found, newer) = (other.binary.seqid(), chosen.seqid());
+        (found != newer).then_some(Error::OlderCopy { side, found, newer })
     }
 
     /// Without a primary, cryptsetup looks only at the first place with a right checksum, and gives
@@ -362,11 +392,19 @@ impl Pair {
         };
         let primary = why(self.primary.as_ref());
         let secondary = why(secondary);
+        // What cannot be read is no trace of a header, but nobody can say that there is none.
+        let is_unread = |error: &Error| matches!(error, Error::Device { .. });
         if !is_trace(&primary) && !is_trace(&secondary) {
             return match primary {
                 Error::TooShort { .. } => primary,
                 _ => Error::NotLuks,
             };
+        }
+        if is_unread(&primary) && (is_unread(&secondary) || !is_trace(&secondary)) {
+            return primary;
+        }
+        if is_unread(&secondary) && !is_trace(&primary) {
+            return secondary;
         }
         Error::NoUsableCopy {
             primary: Box::new(primary),
@@ -410,6 +448,8 @@ struct Start {
     raw: Box<[u8; BINARY_HEADER_BYTES]>,
     /// How many of them the device has; the rest is zeros.
     len: usize,
+    /// Why they could not be read; then all are zeros.
+    unread: Option<Error>,
 }
 
 fn read_start<D: BlockDevice + ?Sized>(device: &D, at: ByteOffset) -> Result<Start, Error> {
@@ -417,12 +457,15 @@ fn read_start<D: BlockDevice + ?Sized>(device: &D, at: ByteOffset) -> Result<Sta
     let left = device.size().get().saturating_sub(at.get());
     let whole = left.saturating_sub(left % device.sector_size().byte_len().get());
     let len = usize::try_from(whole).map_or(BINARY_HEADER_BYTES, |len| len.min(raw.len()));
+    let mut unread = None;
     if let Some(buf) = raw.get_mut(..len)
         && len > 0
+        && let Err(error) = device::read(device, "a LUKS2 binary header", at, buf)
     {
-        device::read(device, "a LUKS2 binary header", at, buf)?;
+        unread = Some(device::bad_medium(error)?);
+        raw.fill(0);
     }
-    Ok(Start { raw, len })
+    Ok(Start { raw, len, unread })
 }
 
 impl Start {
@@ -450,7 +493,7 @@ impl Start {
     }
 }
 
-/// Reads one copy. The outer error is the device's.
+/// Reads one copy. The outer error is the device's, if it is not about this place.
 fn read_copy<D: BlockDevice + ?Sized>(
     device: &D,
     start: &Start,
@@ -458,6 +501,9 @@ fn read_copy<D: BlockDevice + ?Sized>(
     at: ByteOffset,
     limits: &Limits,
 ) -> Result<Result<Copy, Error>, Error> {
+    if let Some(error) = &start.unread {
+        return Ok(Err(error.clone()));
+    }
     if start.len < BINARY_HEADER_BYTES && (start.len == 0 || start.raw.starts_with(&side.magic())) {
         let what = "a LUKS2 binary header";
         return Ok(Err(Error::too_short(what, at.get(), 4096, device.size())));
@@ -477,7 +523,8 @@ fn read_copy<D: BlockDevice + ?Sized>(
     let mut area = vec![0; usize::try_from(json_bytes).unwrap_or_default()];
     match device::read(device, "a LUKS2 JSON area", json_at, &mut area) {
         Err(error @ Error::TooShort { .. }) => return Ok(Err(error)),
-        other => other?,
+        Err(error) => return Ok(Err(device::bad_medium(error)?)),
+        Ok(()) => {}
     }
     if let Err(error) = binary.verify_checksum(&area) {
         return Ok(Err(error));

@@ -22,6 +22,8 @@ pub struct RepairPlan {
     /// Sequence number that the copy to be overwritten claims, if that is higher. After a power
     /// failure during an update it is; otherwise somebody should look first.
     pub claimed_newer: Option<u64>,
+    /// Whether the copy to be overwritten could not be read, so that it may be newer unseen.
+    pub unreadable: bool,
 }
 
 impl Pair {
@@ -51,6 +53,7 @@ impl Pair {
                 Side::Primary => self.newer_damaged_primary(good.binary()),
                 Side::Secondary => self.newer_damaged_secondary(good.binary()),
             },
+            unreadable: matches!(self.other_fault(good.binary()), Some(Error::Device { .. })),
         }))
     }
 

@@ -38,6 +38,33 @@ pub(super) struct OnDevice {
     pub(super) secondary_is_current: bool,
     /// Sequence number that a damaged secondary copy claims, if it is above the chosen one's.
     pub(super) newer_secondary: Option<u64>,
+    /// Why the copy that was not chosen is not as good as the chosen one.
+    pub(super) other_fault: Option<Error>,
+}
+
+impl OnDevice {
+    /// Refuses to overwrite a copy that may be the newer one.
+    fn check_updatable(&self) -> Result<(), Error> {
+        let used = self.binary.seqid();
+        if let Some(claimed) = self.newer_secondary {
+            return Err(Error::NewerDamagedCopy {
+                side: Side::Secondary,
+                claimed,
+                used,
+            });
+        }
+        match (&self.other_fault, self.binary.side()) {
+            (Some(Error::Device { .. }), Side::Primary) => Err(Error::UnreadableCopy {
+                side: Side::Secondary,
+                used,
+            }),
+            (Some(Error::Device { .. }), Side::Secondary) => Err(Error::UnreadableCopy {
+                side: Side::Primary,
+                used,
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Header {
@@ -95,6 +122,15 @@ impl Header {
         Ok(())
     }
 
+    /// Tells whether an update may overwrite the other copy. [`write()`] asks too; who changes
+    /// keyslot areas asks before, or an area would be changed for a header that is then refused.
+    ///
+    /// # Errors
+    /// [`Error::NewerDamagedCopy`], [`Error::UnreadableCopy`].
+    pub fn check_updatable(&self) -> Result<(), Error> {
+        self.on_device().map_or(Ok(()), OnDevice::check_updatable)
+    }
+
     /// Gives one copy as it would be written: binary header, text, zeros up to its length.
     ///
     /// # Errors
@@ -123,10 +159,9 @@ fn check_label(field: &'static str, text: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// Before the first write: [`Error::Field`], [`Error::MetadataFull`], [`Error::TooShort`],
-/// [`Error::ConcurrentUpdate`], [`Error::NewerDamagedCopy`], [`Error::Random`]. [`Error::Device`]
-/// may come after some writes:
-/// then
-/// read the header again, it is the old or the new one.
+/// [`Error::ConcurrentUpdate`], [`Error::NewerDamagedCopy`], [`Error::UnreadableCopy`],
+/// [`Error::Random`]. [`Error::Device`] may come after some writes: then read the header again, it
+/// is the old or the new one.
 pub fn write<D, R>(device: &D, header: &mut Header, random: &mut R) -> Result<(), Error>
 where
     D: BlockDevice + ?Sized,
@@ -150,14 +185,8 @@ where
         ));
     }
     if let Some(known) = header.on_device() {
+        known.check_updatable()?;
         refuse_concurrent_update(device, known)?;
-        if let Some(claimed) = known.newer_secondary {
-            return Err(Error::NewerDamagedCopy {
-                side: Side::Secondary,
-                claimed,
-                used: known.binary.seqid(),
-            });
-        }
         if !known.secondary_is_current {
             let old = render(&known.binary, Side::Secondary, salt(random)?, &known.text)?;
             put(device, Side::Secondary, &old)?;
@@ -175,6 +204,7 @@ where
             primary_seqid: Some(seqid),
             secondary_is_current: true,
             newer_secondary: None,
+            other_fault: None,
         }),
     );
     Ok(())

@@ -353,10 +353,12 @@ where
         Ok(())
     }
 
-    /// Refuses if the device does not hold the header that was read any more.
+    /// Refuses if the device does not hold the header that was read any more, or if the update of
+    /// the header would be refused: asked before areas are overwritten.
     pub(super) fn refuse_stale(&self) -> Result<(), Error> {
         let known = self.luks2()?.binary();
         let now = luks2::read(self.device, self.effort.budget.limits())?;
+        now.check_updatable()?;
         if now.binary().seqid() != known.seqid() || now.binary().uuid() != known.uuid() {
             return Err(luksmith_header::Error::ConcurrentUpdate {
                 expected: known.seqid(),
