@@ -4,7 +4,7 @@ use luksmith_block::{
     BlockDevice, ByteDevice, ByteLen, ByteOffset, Error, FileDevice, FileOptions, MemDevice,
     Operation, SectorSize, Window,
 };
-use luksmith_testkit::{Model, Prng, hammer, paint};
+use luksmith_testkit::{Model, Prng, hammer, interop, paint};
 
 fn run(device: &dyn BlockDevice, seed: u64) {
     let mut model = Model::of(device);
@@ -46,7 +46,7 @@ fn a_direct_file_holds_what_was_written_even_where_blocks_are_shared() {
         Err(Error::System {
             operation: Operation::Open,
             failure,
-        }) => println!("skipped: no direct requests here: {failure}"),
+        }) => interop::skipped(&format!("no direct requests here: {failure}")),
         device => {
             let device = device.expect("a device");
             run(&device, 21);

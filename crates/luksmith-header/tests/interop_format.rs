@@ -17,6 +17,7 @@ use luksmith_header::{
         initial_metadata,
     },
 };
+use luksmith_testkit::interop;
 
 const MIB: u64 = 1 << 20;
 
@@ -157,7 +158,7 @@ fn luks2_formats_equal_those_of_cryptsetup_but_for_salts_and_checksums() {
         return;
     };
     if !program.is_measured_version() {
-        println!("skipped: the layouts were measured with cryptsetup 2.8");
+        interop::skipped("the layouts were measured with cryptsetup 2.8");
         return;
     }
     program.put("one", b"one");

@@ -8,7 +8,7 @@ use std::env;
 use common::{Cryptsetup, device};
 use luksmith_header::{Error, Header, Limits};
 use luksmith_testkit::{
-    Prng,
+    Prng, interop,
     mangled::{Base, Draft2, Which},
 };
 
@@ -121,7 +121,7 @@ fn randomly_changed_metadata_get_the_verdict_of_cryptsetup() {
         return;
     };
     if !program.is_measured_version() {
-        println!("skipped: the rules were measured with cryptsetup 2.8");
+        interop::skipped("the rules were measured with cryptsetup 2.8");
         return;
     }
     let mut prng = Prng::from_env(20_26);

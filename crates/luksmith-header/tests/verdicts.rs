@@ -161,10 +161,10 @@ fn the_installed_cryptsetup_gives_the_verdicts_on_record() {
         return;
     }
     if !program.version().contains(" 2.8.") {
-        println!(
-            "skipped: the record is of cryptsetup 2.8, this is {}",
+        interop::skipped(&format!(
+            "the record is of cryptsetup 2.8, this is {}",
             program.version()
-        );
+        ));
         return;
     }
     // All of them take minutes; without being asked for, every twentieth has to do.

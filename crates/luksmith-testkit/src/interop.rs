@@ -1,6 +1,13 @@
 //! What tests do when a program that they compare with is missing.
 
-use std::{env, ffi::CString, path::PathBuf, time::Duration};
+use std::{
+    env,
+    ffi::CString,
+    io::{self, Write},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
 
 use crate::Oracle;
 
@@ -11,7 +18,7 @@ pub fn is_required() -> bool {
     words.split(',').any(|word| word.trim() == "interop")
 }
 
-/// Gives the oracle, or prints that the test is skipped.
+/// Gives the oracle, or says that the test did not run.
 ///
 /// # Panics
 /// If it is missing and [required](is_required).
@@ -24,7 +31,7 @@ pub fn oracle() -> Option<Oracle> {
     found
 }
 
-/// Gives the path of a program on this machine, or prints that the test is skipped.
+/// Gives the path of a program on this machine, or says that the test did not run.
 ///
 /// # Panics
 /// If it is missing and [required](is_required).
@@ -41,7 +48,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
 }
 
 /// Puts a key into the keyring of this session for ten minutes, where the programs that a test
-/// starts find it. Prints that the test is skipped where the system gives no keyring: some
+/// starts find it. Says that the test did not run where the system gives no keyring: some
 /// sandboxes do not.
 ///
 /// # Panics
@@ -52,7 +59,7 @@ pub fn session_key(description: &str, key: &[u8]) -> bool {
     match luksmith_sys::keyring::add_user_key(&name, key, Duration::from_secs(600)) {
         Ok(()) => true,
         Err(error) => {
-            println!("skipped: this system gives no keyring: {error}");
+            skipped(&format!("this system gives no keyring: {error}"));
             false
         }
     }
@@ -60,5 +67,13 @@ pub fn session_key(description: &str, key: &[u8]) -> bool {
 
 fn missing(what: &str) {
     assert!(!is_required(), "LUKSMITH_REQUIRE=interop, but {what}");
-    println!("skipped: {what}");
+    skipped(what);
+}
+
+/// Says that the test of this thread did not run, past the capture that hides what a test prints.
+pub fn skipped(why: &str) {
+    let thread = thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // Who closed standard error does not want to know.
+    let _ = writeln!(io::stderr(), "NOT RUN: {test}: {why}");
 }
