@@ -30,8 +30,8 @@ pub(crate) use sixteen;
 
 /// Makes `compress` and `compress_words` for one vector width and word size.
 ///
-/// `group` is the number of words in 16 bytes of a message, `passes` the number of times that 16
-/// rounds with a message schedule run before the last 16 without.
+/// `group` is the number of words that `transposed` gives, those of 16 or 32 bytes; `passes` the
+/// number of times that 16 rounds with a message schedule run before the last 16 without.
 macro_rules! lane_kernel {
     (
         features: $features:literal, vector: $vector:ty, word: $word:ty, lanes: $lanes:literal,
@@ -41,8 +41,8 @@ macro_rules! lane_kernel {
         #[repr(align(64))]
         struct Scratch([[$word; $lanes]; 16]);
 
-        /// Every row in a register. A loop, because `map` is not inlined here, and a call would pass
-        /// all vectors through memory.
+        /// Every row in a register. A loop, because `map` is not inlined here, and a call would
+        /// pass all vectors through memory.
         #[inline]
         #[target_feature(enable = $features)]
         fn loaded<const N: usize>(rows: &[[$word; $lanes]; N]) -> [$vector; N] {
@@ -79,17 +79,14 @@ macro_rules! lane_kernel {
             w[J] = add(near, far);
         }
 
-        /// Words `J` and following, 16 bytes of every lane, of the block at `at`.
+        /// Words `first` and following of the block at `at`, of every lane.
         #[inline]
         #[target_feature(enable = $features)]
-        fn prepare<const J: usize>(next: &mut Scratch, lanes: &[&[u8]; $lanes], at: usize) {
-            let words = transposed(lanes, at + J / $group * 16);
+        fn prepare(next: &mut Scratch, lanes: &[&[u8]; $lanes], at: usize, first: usize) {
+            let words = transposed(lanes, at + first * size_of::<$word>());
             // By index: an iterator here becomes a vector of addresses.
-            store(&mut next.0[J], words[0]);
-            store(&mut next.0[(J + 1) % 16], words[1]);
-            if $group == 4 {
-                store(&mut next.0[(J + 2) % 16], words[2 % $group]);
-                store(&mut next.0[(J + 3) % 16], words[3 % $group]);
+            for i in 0..$group {
+                store(&mut next.0[first + i], words[i]);
             }
         }
 
@@ -98,7 +95,8 @@ macro_rules! lane_kernel {
         #[target_feature(enable = $features)]
         fn prepare_all(next: &mut Scratch, lanes: &[&[u8]; $lanes], at: usize) {
             for (rows, group) in next.0.chunks_exact_mut($group).zip(0..) {
-                for (row, word) in rows.iter_mut().zip(transposed(lanes, at + group * 16)) {
+                let words = transposed(lanes, at + group * $group * size_of::<$word>());
+                for (row, word) in rows.iter_mut().zip(words) {
                     store(row, word);
                 }
             }
@@ -116,7 +114,7 @@ macro_rules! lane_kernel {
             at: usize,
         ) {
             if J % $group == 0 {
-                prepare::<J>(next, lanes, at);
+                prepare(next, lanes, at, J / $group * $group);
             }
             round::<J>(s, w[J], &k[J]);
         }

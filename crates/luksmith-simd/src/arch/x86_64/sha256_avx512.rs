@@ -136,41 +136,56 @@ fn pinned(mut x: __m512i) -> __m512i {
     x
 }
 
-/// Four message words of every lane, from the 16 bytes at `at`.
+/// Eight message words of every lane, from the 32 bytes at `at`.
 ///
-/// 128-bit part `p` of row `r` comes from lane `4 * p + r`, by loads that merge under a mask and
-/// need no shuffle; a 4 x 4 transposition inside the parts does the rest.
+/// A row holds 32 bytes of two lanes, `r` and `r + 4`, which takes two loads and no shuffle. Four
+/// rows are transposed inside their 128-bit parts: two of these then hold a word of eight lanes,
+/// the other two the fourth word after it. The same for lanes 8 to 15, and both halves together.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn transposed(lanes: &[&[u8]; 16], at: usize) -> [__m512i; 4] {
-    let row = |r: usize| {
-        let part = |p: usize| {
-            debug_assert!(at + 16 <= lanes[4 * p + r].len());
-            // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie
-            // a whole block below the end; `at` is in the block at such a place, 16 bytes or more
-            // below its end.
-            unsafe { _mm_loadu_si128(lanes[4 * p + r].as_ptr().add(at).cast()) }
-        };
-        let row = _mm512_castsi128_si512(part(0));
-        let row = _mm512_mask_broadcast_i32x4(row, 0x00f0, part(1));
-        let row = _mm512_mask_broadcast_i32x4(row, 0x0f00, part(2));
-        _mm512_mask_broadcast_i32x4(row, 0xf000, part(3))
+fn transposed(lanes: &[&[u8]; 16], at: usize) -> [__m512i; 8] {
+    let half = |lane: usize| {
+        debug_assert!(at + 32 <= lanes[lane].len());
+        // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie a
+        // whole block below the end; `at` is in the block at such a place, 32 bytes or more below
+        // its end.
+        unsafe { _mm256_loadu_si256(lanes[lane].as_ptr().add(at).cast()) }
     };
-    let (r0, r1, r2, r3) = (row(0), row(1), row(2), row(3));
-    let (low01, high01) = (_mm512_unpacklo_epi32(r0, r1), _mm512_unpackhi_epi32(r0, r1));
-    let (low23, high23) = (_mm512_unpacklo_epi32(r2, r3), _mm512_unpackhi_epi32(r2, r3));
+    let row = |lane: usize| {
+        let row = _mm512_castsi256_si512(half(lane));
+        _mm512_inserti64x4::<1>(row, half(lane + 4))
+    };
+    let words = |lane: usize| {
+        let (r0, r1, r2, r3) = (row(lane), row(lane + 1), row(lane + 2), row(lane + 3));
+        let (low01, high01) = (_mm512_unpacklo_epi32(r0, r1), _mm512_unpackhi_epi32(r0, r1));
+        let (low23, high23) = (_mm512_unpacklo_epi32(r2, r3), _mm512_unpackhi_epi32(r2, r3));
+        [
+            pinned(_mm512_unpacklo_epi64(low01, low23)),
+            pinned(_mm512_unpackhi_epi64(low01, low23)),
+            pinned(_mm512_unpacklo_epi64(high01, high23)),
+            pinned(_mm512_unpackhi_epi64(high01, high23)),
+        ]
+    };
     let swap = _mm512_broadcast_i32x4(_mm_set_epi8(
         12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3,
     ));
+    let even =
+        |a, b| _mm512_shuffle_epi8(pinned(_mm512_shuffle_i32x4::<0b10_00_10_00>(a, b)), swap);
+    let odd = |a, b| _mm512_shuffle_epi8(pinned(_mm512_shuffle_i32x4::<0b11_01_11_01>(a, b)), swap);
+    let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (words(0), words(8));
     [
-        _mm512_shuffle_epi8(pinned(_mm512_unpacklo_epi64(low01, low23)), swap),
-        _mm512_shuffle_epi8(pinned(_mm512_unpackhi_epi64(low01, low23)), swap),
-        _mm512_shuffle_epi8(pinned(_mm512_unpacklo_epi64(high01, high23)), swap),
-        _mm512_shuffle_epi8(pinned(_mm512_unpackhi_epi64(high01, high23)), swap),
+        even(a0, b0),
+        even(a1, b1),
+        even(a2, b2),
+        even(a3, b3),
+        odd(a0, b0),
+        odd(a1, b1),
+        odd(a2, b2),
+        odd(a3, b3),
     ]
 }
 
 lane_kernel! {
     features: "avx512f,avx512bw", vector: __m512i, word: u32, lanes: 16,
-    block: 64, group: 4, passes: 3, constants: K256
+    block: 64, group: 8, passes: 3, constants: K256
 }
