@@ -40,6 +40,8 @@ fn peers() -> String {
             "crc-fast",
             "ring",
             "aws-lc-sys",
+            "argon2-sys",
+            "luks2",
         ]
         .contains(&name.as_str())
         {

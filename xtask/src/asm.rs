@@ -1,8 +1,8 @@
 //! `asm`: looks at the inner loops that the compiler made of the hot kernels.
 //!
 //! A call, a bounds check or a vector that is kept on the stack in such a loop costs more than any
-//! care in the source gains, and shows nowhere else. A bounds check is a jump to the call of a panic,
-//! so those calls are counted too, wherever in the function they stand.
+//! care in the source gains, and shows nowhere else. A bounds check is a jump to the call of a
+//! panic, so those calls are counted too, wherever in the function they stand.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,15 +1,16 @@
 //! `bench-report`: docs/benchmarks.md and its plots, from the record of one run.
 
+mod page;
 mod plot;
 mod record;
+mod run;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::command::root;
 use crate::{Failure, Result};
-use record::{Record, Series, median};
+use record::{Record, median};
 
 /// Where the targets stand: one line per row of the table that performance is held against.
 const TARGETS: &str = "benches/compare/targets.csv";
@@ -17,8 +18,16 @@ const TARGETS: &str = "benches/compare/targets.csv";
 const RECORDS: &str = "benches/records";
 /// The page that is written.
 const PAGE: &str = "docs/benchmarks.md";
+/// Why a row is below its floor: the beginning of the CPU's family, the row, a word of what, and
+/// the reason, with `;` between.
+const NOTES: &str = "benches/compare/notes.txt";
+/// What the name of a record of the other flavour ends with.
+const NATIVE: &str = "-native";
 /// The folder of its plots.
 const PLOTS: &str = "docs/benchmarks";
+
+/// The verdict on a row below its floor.
+const BELOW: &str = "**below**";
 
 /// One comparison and what is asked of it.
 struct Target {
@@ -33,28 +42,52 @@ struct Target {
     edge: Option<f64>,
 }
 
-/// Writes the page and the plots from the record named, or from the newest one.
+/// Writes the page and the plots from the record named, or from the newest one; with `--run` from
+/// a new one that it takes first.
 pub(crate) fn report(arguments: &[String]) -> Result<()> {
     let path = match arguments {
         [] => newest_record()?,
+        [flag] if flag == "--run" => run::both_flavours()?,
         [path] => PathBuf::from(path),
-        _ => return Err(Failure::new("bench-report takes one record at most")),
+        _ => return Err(Failure::new("bench-report takes `--run` or one record")),
     };
     let record = Record::parse(&read(&path)?)?;
+    let native = native_of(&path);
+    let native = if native.is_file() {
+        Some(Record::parse(&read(&native)?)?)
+    } else {
+        None
+    };
     let targets = parse_targets(&read(&root().join(TARGETS))?)?;
+    let notes = read(&root().join(NOTES))?;
     let name = path
         .file_name()
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let plots = root().join(PLOTS);
-    fs::create_dir_all(&plots).map_err(|error| Failure::at(&plots, &error))?;
-    for (file, svg) in plot::all(&record) {
-        let path = plots.join(file);
+    let folder = root().join(PLOTS);
+    fs::create_dir_all(&folder).map_err(|error| Failure::at(&folder, &error))?;
+    let plots = plot::all(&record);
+    for (plot, svg) in &plots {
+        let path = folder.join(plot.file);
         fs::write(&path, svg).map_err(|error| Failure::at(&path, &error))?;
     }
-    let page = root().join(PAGE);
-    fs::write(&page, render(&record, &targets, &name)).map_err(|error| Failure::at(&page, &error))
+    let page = page::Page {
+        record: &record,
+        native: native.as_ref(),
+        targets: &targets,
+        notes: &notes,
+        name: &name,
+        plots: plots.iter().map(|(plot, _)| *plot).collect(),
+    };
+    let path = root().join(PAGE);
+    fs::write(&path, page.render()).map_err(|error| Failure::at(&path, &error))
+}
+
+/// Where the record of the same run, built for this CPU, is.
+fn native_of(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}{NATIVE}.csv"))
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -67,7 +100,10 @@ fn newest_record() -> Result<PathBuf> {
     let records = entries.filter_map(|entry| Some(entry.ok()?.path()));
     // Names start with the date, so the last one is the newest.
     records
-        .filter(|path| path.extension().is_some_and(|extension| extension == "csv"))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.ends_with(".csv") && !name.ends_with(&format!("{NATIVE}.csv"))
+        })
         .max()
         .ok_or_else(|| Failure::new(format!("{RECORDS} holds no record; run benches/compare")))
 }
@@ -121,94 +157,12 @@ impl Target {
         } else if reached(self.floor) {
             "floor"
         } else if self.floor.is_some() {
-            "**below**"
+            BELOW
         } else {
             "-"
         }
     }
 }
-
-fn render(record: &Record, targets: &[Target], name: &str) -> String {
-    let mut page = String::from(
-        "# Benchmarks\n\n\
-         Written by `cargo xtask bench-report` from one run of `benches/compare`; the rows and \
-         their targets stand in `benches/compare/targets.csv`.\n\n\
-         ## What was measured on\n\n| | |\n|---|---|\n",
-    );
-    let _ = writeln!(page, "| record | `{RECORDS}/{name}` |");
-    for (key, value) in &record.facts {
-        let _ = writeln!(page, "| {key} | {value} |");
-    }
-    page.push_str(METHOD);
-    page.push_str("\n## Targets\n\n| row | what | against | floor | edge | measured | reaches |\n");
-    page.push_str("|---|---|---|---|---|---|---|\n");
-    for target in targets {
-        let bound = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v}"));
-        let (value, verdict) = match target.measure(record) {
-            Some(value) => (format!("{value:.3}"), target.verdict(value)),
-            None => ("not in this record".to_owned(), "-"),
-        };
-        let Target {
-            row,
-            what,
-            theirs,
-            floor,
-            edge,
-            ..
-        } = target;
-        let (floor, edge) = (bound(*floor), bound(*edge));
-        let _ = writeln!(
-            page,
-            "| {row} | {what} | {theirs} | {floor} | {edge} | {value} | {verdict} |"
-        );
-    }
-    page.push_str("\n## Plots\n\n");
-    for (file, title) in plot::TITLES {
-        let _ = writeln!(page, "![{title}](benchmarks/{file})\n");
-    }
-    page.push_str("## All cases\n\nMedian, and the spread between the quartiles.\n\n");
-    page.push_str("| case | contender | GB/s | cycles/byte | spread |\n|---|---|---|---|---|\n");
-    for one in &record.series {
-        if one.contender.starts_with("limit/") {
-            continue;
-        }
-        page.push_str(&case_line(one));
-    }
-    page
-}
-
-fn case_line(one: &Series) -> String {
-    let Series {
-        case, contender, ..
-    } = one;
-    let spread = one.spread() * 100.0;
-    if one.bytes < 2.0 || case.ends_with("per-iteration") {
-        let micros = median(&one.ns) / 1e3;
-        return format!("| {case} | {contender} | {micros:.3} us each | | {spread:.1} % |\n");
-    }
-    let (rate, cycles) = (1.0 / median(&one.ns), median(&one.cycles));
-    if case.starts_with("machine/") && !case.contains("copy") {
-        return format!("| {case} | | | {cycles:.3} per instruction | {spread:.1} % |\n");
-    }
-    format!("| {case} | {contender} | {rate:.2} | {cycles:.4} | {spread:.1} % |\n")
-}
-
-/// How a number of this page was taken.
-const METHOD: &str = "
-## How these numbers are taken
-
-1. Every contender's result is compared with the others' before anything is timed.
-2. All contenders run in one process, pinned to one core, and take turns: one sample of about a
-   millisecond each, then the next round. A ratio is taken inside each round; the median of the
-   rounds is reported. A change of clock, or a neighbour, hits both sides.
-3. A sample during which another process took the core is repeated; one untimed call before each
-   sample brings its data back into the cache.
-4. Equal work: the IV or nonce is set for every sector on both sides, expanded keys are kept on
-   both sides, associated data is part of the work.
-5. Cycles come from a chain of dependent additions right before and after each sample.
-6. The limit of AES-XTS follows from the rate of AES instructions that the same run measured: the
-   rounds of the data, and those of one tweak per sector.
-";
 
 #[cfg(test)]
 mod tests {
@@ -233,7 +187,7 @@ mod tests {
         assert!((value - 2.0).abs() < 1e-9, "{value}");
         assert_eq!(target.verdict(value), "floor");
         assert_eq!(target.verdict(2.5), "edge");
-        assert_eq!(target.verdict(1.4), "**below**");
+        assert_eq!(target.verdict(1.4), BELOW);
     }
 
     #[test]

@@ -18,8 +18,9 @@ use failure::{Failure, Result};
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  asm              inner loops of the AES kernels: no calls, spills as recorded; --write
-  bench-report [F] docs/benchmarks.md and its plots, from the newest record or from F
+  asm              inner loops of the kernels: no calls, spills as recorded; --write
+  bench-report [F] docs/benchmarks.md and its plots, from the newest record or from F; --run takes a
+                   record of both build flavours first, on a machine that does nothing else
   campaign NAME    a long run of interop tests, recorded in docs/campaigns: format; --sets N (200),
                    --seed N (1), --suite NAME (sid)
   ci [STEP...]     the gate: every step, or those named; --list names them

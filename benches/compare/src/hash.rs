@@ -1,10 +1,12 @@
-//! Rows H1 to H4 and C1: tags of sectors.
+//! Rows H1 to H6 and C1: tags of sectors.
 
 use hmac::{KeyInit, Mac};
 use luksmith_simd::{HashBackend, TagKey, crc32c_tags};
 
-use crate::harness::{Case, Contender};
+use crate::harness::{Case, Contender, Samples, median};
 use crate::mac_peers::OpenSslMac;
+use crate::machine::hmac_limit;
+use crate::system::SystemOpenSsl;
 use crate::xts::{Pages, REQUEST};
 
 const KEY: &[u8] = b"a key of 32 bytes, or so it says";
@@ -65,6 +67,32 @@ fn hmac_sha256(row: &'static str, sector_bytes: usize, request: usize) -> Case<'
             openssl.tags(prefixes, PREFIX_BYTES, sector_bytes, data, tags);
         }),
     );
+    if let Some(system) = SystemOpenSsl::load() {
+        let mac = OpenSslMac::hmac_by(system.sha256(), KEY);
+        add(
+            "openssl/system",
+            Box::new(move |prefixes, data, tags| {
+                mac.tags(prefixes, PREFIX_BYTES, sector_bytes, data, tags);
+            }),
+        );
+    }
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, KEY);
+    add(
+        "ring",
+        Box::new(move |prefixes, data, tags| {
+            for ((prefix, sector), tag) in prefixes
+                .chunks_exact(PREFIX_BYTES)
+                .zip(data.chunks_exact(sector_bytes))
+                .zip(tags.chunks_exact_mut(32))
+            {
+                let mut mac = ring::hmac::Context::with_key(&key);
+                mac.update(prefix);
+                mac.update(sector);
+                tag.copy_from_slice(mac.sign().as_ref());
+            }
+        }),
+    );
+    add("sha2/without-sha", Box::new(soft(sector_bytes)));
     let keyed = hmac::Hmac::<sha2::Sha256>::new_from_slice(KEY).expect("any length");
     add(
         "hmac + sha2",
@@ -97,6 +125,128 @@ fn hmac_sha256(row: &'static str, sector_bytes: usize, request: usize) -> Case<'
         bytes: request,
         contenders,
     }
+}
+
+/// RustCrypto's HMAC where it does not use SHA-NI: what is simpler than AVX2 on the CPUs that the
+/// AVX2 tier is for. On others RustCrypto, and with it our portable tier, uses SHA-NI by itself.
+fn soft(sector_bytes: usize) -> impl FnMut(&[u8], &[u8], &mut [u8]) {
+    use hmac_soft::Mac as _;
+    let keyed = hmac_soft::Hmac::<sha2_soft::Sha256>::new_from_slice(KEY).expect("any length");
+    move |prefixes, data, tags| {
+        for ((prefix, sector), tag) in prefixes
+            .chunks_exact(PREFIX_BYTES)
+            .zip(data.chunks_exact(sector_bytes))
+            .zip(tags.chunks_exact_mut(32))
+        {
+            let mut mac = keyed.clone();
+            mac.update(prefix);
+            mac.update(sector);
+            tag.copy_from_slice(&mac.finalize().into_bytes());
+        }
+    }
+}
+
+/// Plain SHA-256 tags, without a key.
+fn sha256(sector_bytes: usize) -> Case<'static> {
+    let mut case = hmac_sha256("H2", sector_bytes, REQUEST);
+    case.name = case.name.replace("hmac-sha256", "sha256");
+    case.contenders.clear();
+    let sectors = REQUEST / sector_bytes;
+    let prefixes: Vec<u8> = (0..251).cycle().take(sectors * PREFIX_BYTES).collect();
+    let mut expected: Option<Vec<u8>> = None;
+    let mut add = |name, mut work: Box<dyn FnMut(&[u8], &[u8], &mut [u8])>| {
+        let mut data = Pages::pattern(REQUEST);
+        let mut tags = vec![0; sectors * 32];
+        work(&prefixes, data.bytes(), &mut tags);
+        let reference = expected.get_or_insert_with(|| tags.clone());
+        assert!(*reference == tags, "{name} computes something else");
+        let prefixes = prefixes.clone();
+        case.contenders.push(Contender {
+            name,
+            work: Box::new(move || work(&prefixes, data.bytes(), &mut tags)),
+        });
+    };
+    let openssl = OpenSslMac::plain();
+    add(
+        "openssl",
+        Box::new(move |prefixes, data, tags| {
+            openssl.tags(prefixes, PREFIX_BYTES, sector_bytes, data, tags);
+        }),
+    );
+    for backend in HashBackend::available() {
+        let key = TagKey::sha256()
+            .with_backend(backend)
+            .expect("an available backend");
+        add(
+            contender_name(backend),
+            Box::new(move |prefixes, data, tags| {
+                key.tags(prefixes, PREFIX_BYTES, sector_bytes, data, tags)
+                    .expect("shapes fit");
+            }),
+        );
+    }
+    case
+}
+
+/// HMAC-SHA256 in requests of many sizes: no backend may be slower than the next simpler one.
+pub fn sizes() -> Vec<Case<'static>> {
+    let mut cases = Vec::new();
+    for sector_bytes in [512, 4096] {
+        for kib in [4, 8, 12, 20, 32, 48, 256, 1024] {
+            let mut case = hmac_sha256("sizes", sector_bytes, kib << 10);
+            let ours = |name: &str| name.starts_with("luksmith/") || name == "sha2/without-sha";
+            case.contenders.retain(|one| ours(one.name));
+            cases.push(case);
+        }
+    }
+    cases
+}
+
+/// Row H5: run where OpenSSL does not see SHA-NI.
+pub fn masked_cases() -> Vec<Case<'static>> {
+    let mut cases = Vec::new();
+    for sector_bytes in [4096, 512] {
+        let mut case = hmac_sha256("H5", sector_bytes, REQUEST);
+        case.name.push_str("/without-sha");
+        for one in &mut case.contenders {
+            match one.name {
+                "openssl" => one.name = "openssl/without-sha",
+                "openssl/system" => one.name = "openssl/system/without-sha",
+                _ => {}
+            }
+        }
+        let kept = |name: &str| name.ends_with("/without-sha") || name == "luksmith/avx2";
+        case.contenders.retain(|one| kept(one.name));
+        cases.push(case);
+    }
+    cases
+}
+
+/// What the machine's rate of vector instructions allows for each measured case of 16 lanes.
+pub fn limits(samples: &[Samples]) -> Vec<Samples> {
+    let mut limits = Vec::new();
+    let Some(machine) = samples.iter().find(|one| one.case == "machine/add512") else {
+        return limits;
+    };
+    for one in samples
+        .iter()
+        .filter(|one| one.contender == "luksmith/avx512")
+    {
+        let path: Vec<&str> = one.case.split('/').collect();
+        let ["tags", "hmac-sha256", sector, ..] = path[..] else {
+            continue;
+        };
+        let sector: usize = sector.trim_start_matches("sector").parse().expect("a size");
+        limits.push(Samples {
+            row: "H6".to_owned(),
+            case: one.case.clone(),
+            contender: "limit/avx512".to_owned(),
+            bytes: one.bytes,
+            ns: vec![hmac_limit(median(&machine.ns), sector)],
+            cycles: vec![hmac_limit(median(&machine.cycles), sector)],
+        });
+    }
+    limits
 }
 
 fn crc32c(sector_bytes: usize) -> Case<'static> {
@@ -148,6 +298,8 @@ pub fn cases() -> Vec<Case<'static>> {
         hmac_sha256("H1", 512, REQUEST),
         hmac_sha256("H3", 4096, 8 * 4096),
         hmac_sha256("H4", 4096, 2 * 4096),
+        sha256(4096),
+        sha256(512),
         crc32c(4096),
         crc32c(512),
     ]

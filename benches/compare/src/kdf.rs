@@ -1,9 +1,14 @@
-//! Rows K1, K2 and K5: key derivation.
+//! Rows K1 to K5: key derivation.
 
-use luksmith_simd::{Argon2, Argon2Variant, OneThread, pbkdf2_sha256, pbkdf2_sha512};
+use std::num::NonZeroUsize;
+use std::time::Instant;
 
-use crate::harness::{Case, Contender, Samples, median};
-use crate::mac_peers::{openssl_argon2id, openssl_pbkdf2};
+use luksmith_simd::{
+    Argon2, Argon2Variant, OneThread, ScopedThreads, pbkdf2_sha256, pbkdf2_sha512,
+};
+
+use crate::harness::{Case, Contender, Samples, median, pin, unpin};
+use crate::mac_peers::{libargon2_argon2id, openssl_argon2id, openssl_pbkdf2};
 
 const PASSWORD: &[u8] = b"correct horse battery staple";
 const SALT: &[u8] = &[7; 32];
@@ -34,6 +39,18 @@ fn pbkdf2(row: &'static str, sha512: bool, key_bytes: usize) -> Case<'static> {
             } else {
                 pbkdf2::pbkdf2_hmac::<sha2::Sha256>(PASSWORD, SALT, ITERATIONS, key);
             }
+        }),
+    );
+    add(
+        "ring",
+        Box::new(move |key| {
+            let algorithm = if sha512 {
+                ring::pbkdf2::PBKDF2_HMAC_SHA512
+            } else {
+                ring::pbkdf2::PBKDF2_HMAC_SHA256
+            };
+            let iterations = ITERATIONS.try_into().expect("not zero");
+            ring::pbkdf2::derive(algorithm, iterations, SALT, PASSWORD, key);
         }),
     );
     add(
@@ -76,67 +93,130 @@ fn cpu_seconds() -> f64 {
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
-/// Row K5: Argon2id on one thread, by CPU time, which other work on the machine disturbs least.
-pub fn argon2(rounds: usize) -> Vec<Samples> {
+/// What a run of Argon2id is compared by.
+#[derive(Clone, Copy, PartialEq)]
+enum Measure {
+    /// CPU time of one thread, which other work on the machine disturbs least.
+    Cpu,
+    /// Wall time of two threads on two cores.
+    Wall,
+}
+
+impl Measure {
+    fn seconds(self) -> f64 {
+        match self {
+            Self::Cpu => cpu_seconds(),
+            Self::Wall => {
+                static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+                START.get_or_init(Instant::now).elapsed().as_secs_f64()
+            }
+        }
+    }
+
+    fn threads(self) -> u32 {
+        match self {
+            Self::Cpu => 1,
+            Self::Wall => 2,
+        }
+    }
+}
+
+/// Rows K3 to K5: Argon2id with the costs that cryptsetup chooses on a fast and on a small machine.
+pub fn argon2(filter: &str) -> Vec<Samples> {
+    let cases = [
+        ("K5", 3, 64 << 10, Measure::Cpu, 7),
+        ("K5", 4, 1 << 20, Measure::Cpu, 3),
+        ("K4", 3, 64 << 10, Measure::Wall, 15),
+        ("K3", 4, 1 << 20, Measure::Wall, 5),
+    ];
     let mut samples = Vec::new();
-    for (passes, memory_kib) in [(3, 64 << 10), (4, 1 << 20)] {
-        let argon2 = Argon2::new(Argon2Variant::Id, passes, memory_kib, 4).expect("valid costs");
-        let mut arena = luksmith_sys::Arena::new(argon2.arena_words() * 8).expect("memory");
-        let mut keys = [[0; 64]; 3];
-        let mut seconds = [const { Vec::new() }; 3];
-        for _ in 0..rounds {
-            let [ours, openssl, rust] = &mut keys;
-            let mut works: [Box<dyn FnMut()>; 3] = [
-                Box::new(|| {
-                    let arena = arena.words_mut();
-                    argon2
-                        .derive(PASSWORD, SALT, arena, ours, &OneThread)
-                        .expect("sizes fit");
-                    // What a caller pays: the memory is wiped.
-                    arena.fill(0);
-                }),
-                Box::new(|| openssl_argon2id([passes, memory_kib, 4, 1], PASSWORD, SALT, openssl)),
-                Box::new(|| {
+    for (row, passes, memory_kib, measure, rounds) in cases {
+        let suffix = match measure {
+            Measure::Cpu => "cpu-time",
+            Measure::Wall => "two-threads",
+        };
+        let case = format!("kdf/argon2id/t{passes}/{memory_kib}KiB/lanes4/{suffix}");
+        if case.contains(filter) {
+            if measure == Measure::Wall {
+                unpin();
+            }
+            samples.extend(argon2_case(row, case, passes, memory_kib, measure, rounds));
+            pin(1);
+        }
+    }
+    samples
+}
+
+/// What a caller pays: memory is asked for, used, wiped and given back.
+fn ours(argon2: Argon2, threads: u32, key: &mut [u8]) {
+    let bytes = argon2.arena_words() * 8;
+    let mut arena = luksmith_sys::Arena::new(bytes).expect("memory");
+    let words = arena.words_mut();
+    if threads == 1 {
+        argon2.derive(PASSWORD, SALT, words, key, &OneThread)
+    } else {
+        let threads = ScopedThreads::new(NonZeroUsize::new(2).expect("not zero"));
+        argon2.derive(PASSWORD, SALT, words, key, &threads)
+    }
+    .expect("sizes fit");
+}
+
+fn argon2_case(
+    row: &str,
+    case: String,
+    passes: u32,
+    memory_kib: u32,
+    measure: Measure,
+    rounds: usize,
+) -> Vec<Samples> {
+    let argon2 = Argon2::new(Argon2Variant::Id, passes, memory_kib, 4).expect("valid costs");
+    let threads = measure.threads();
+    let costs = [passes, memory_kib, 4, threads];
+    let mut names = vec!["luksmith", "openssl", "libargon2"];
+    if measure == Measure::Cpu {
+        // It knows one thread only, without a feature that this comparison does not switch on.
+        names.push("argon2");
+    }
+    let mut keys = vec![[0; 64]; names.len()];
+    let mut seconds = vec![Vec::new(); names.len()];
+    for _ in 0..rounds {
+        for ((name, key), seconds) in names.iter().zip(&mut keys).zip(&mut seconds) {
+            let before = measure.seconds();
+            match *name {
+                "luksmith" => ours(argon2, threads, key),
+                "openssl" => openssl_argon2id(costs, PASSWORD, SALT, key),
+                "libargon2" => libargon2_argon2id(costs, PASSWORD, SALT, key),
+                _ => {
                     let params =
                         argon2::Params::new(memory_kib, passes, 4, Some(64)).expect("valid costs");
                     let algorithm = argon2::Algorithm::Argon2id;
                     argon2::Argon2::new(algorithm, argon2::Version::V0x13, params)
-                        .hash_password_into(PASSWORD, SALT, rust)
+                        .hash_password_into(PASSWORD, SALT, key)
                         .expect("sizes fit");
-                }),
-            ];
-            for (work, seconds) in works.iter_mut().zip(&mut seconds) {
-                let before = cpu_seconds();
-                work();
-                seconds.push(cpu_seconds() - before);
+                }
             }
+            seconds.push(measure.seconds() - before);
         }
-        assert!(
-            keys[0] == keys[1] && keys[0] == keys[2],
-            "contenders disagree"
-        );
-        let case = format!("kdf/argon2id/t{passes}/{memory_kib}KiB/lanes4/cpu-time");
-        let names = ["luksmith", "openssl", "argon2"];
-        let results: Vec<Samples> = names
-            .iter()
-            .zip(seconds)
-            .map(|(name, seconds)| Samples {
-                row: "K5".to_owned(),
-                case: case.clone(),
-                contender: (*name).to_owned(),
-                bytes: 1,
-                ns: seconds.iter().map(|seconds| seconds * 1e9).collect(),
-                cycles: Vec::new(),
-            })
-            .collect();
-        for one in &results {
-            println!(
-                "K5 {case}: {} {:.1} ms",
-                one.contender,
-                median(&one.ns) / 1e6
-            );
-        }
-        samples.extend(results);
     }
-    samples
+    assert!(
+        keys.iter().all(|key| *key == keys[0]),
+        "contenders disagree"
+    );
+    let results: Vec<Samples> = names
+        .iter()
+        .zip(seconds)
+        .map(|(name, seconds)| Samples {
+            row: row.to_owned(),
+            case: case.clone(),
+            contender: (*name).to_owned(),
+            bytes: 1,
+            ns: seconds.iter().map(|seconds| seconds * 1e9).collect(),
+            cycles: Vec::new(),
+        })
+        .collect();
+    for one in &results {
+        let (row, name, ms) = (&one.row, &one.contender, median(&one.ns) / 1e6);
+        println!("{row} {case}: {name} {ms:.1} ms");
+    }
+    results
 }

@@ -1,48 +1,84 @@
 //! The other implementations of MACs and key derivation.
 
+use std::ffi::{c_int, c_uchar, c_void};
 use std::ptr::{null, null_mut};
 
-/// HMAC-SHA256, or plain SHA-256, with OpenSSL's low-level hash: the keyed states are kept and
-/// copied for each message, which is faster than any of its MAC interfaces.
-pub struct OpenSslMac {
-    inner: openssl_sys::SHA256_CTX,
-    outer: Option<openssl_sys::SHA256_CTX>,
+/// The low-level SHA-256 of one OpenSSL.
+#[derive(Clone, Copy)]
+pub struct Sha256Calls {
+    pub init: unsafe extern "C" fn(*mut openssl_sys::SHA256_CTX) -> c_int,
+    pub update: unsafe extern "C" fn(*mut openssl_sys::SHA256_CTX, *const c_void, usize) -> c_int,
+    pub finish: unsafe extern "C" fn(*mut c_uchar, *mut openssl_sys::SHA256_CTX) -> c_int,
 }
 
-impl OpenSslMac {
-    fn start(text: &[u8]) -> openssl_sys::SHA256_CTX {
-        // SAFETY: the context is plain data that `SHA256_Init` fills in; the text has the length
-        // said.
+impl Sha256Calls {
+    /// Those of the OpenSSL that this program is linked with.
+    pub fn linked() -> Self {
+        Self {
+            init: openssl_sys::SHA256_Init,
+            update: openssl_sys::SHA256_Update,
+            finish: openssl_sys::SHA256_Final,
+        }
+    }
+
+    fn start(self, text: &[u8]) -> openssl_sys::SHA256_CTX {
+        // SAFETY: the context is plain data that `init` fills in; the text has the length said.
         unsafe {
             let mut context = core::mem::zeroed();
-            openssl_sys::SHA256_Init(&raw mut context);
-            openssl_sys::SHA256_Update(&raw mut context, text.as_ptr().cast(), text.len());
+            (self.init)(&raw mut context);
+            (self.update)(&raw mut context, text.as_ptr().cast(), text.len());
             context
         }
     }
 
-    fn finish(state: &openssl_sys::SHA256_CTX, parts: &[&[u8]], out: &mut [u8]) {
+    fn finish(self, state: &openssl_sys::SHA256_CTX, parts: &[&[u8]], out: &mut [u8]) {
         assert_eq!(out.len(), 32);
         // SAFETY: the context is a copy of one that `start` made, the parts have the lengths said
         // and `out` the 32 bytes that are written.
         unsafe {
             let mut context = core::ptr::read(state);
             for part in parts {
-                openssl_sys::SHA256_Update(&raw mut context, part.as_ptr().cast(), part.len());
+                (self.update)(&raw mut context, part.as_ptr().cast(), part.len());
             }
-            openssl_sys::SHA256_Final(out.as_mut_ptr(), &raw mut context);
+            (self.finish)(out.as_mut_ptr(), &raw mut context);
         }
     }
+}
 
+/// HMAC-SHA256, or plain SHA-256, with OpenSSL's low-level hash: the keyed states are kept and
+/// copied for each message, which is faster than any of its MAC interfaces.
+pub struct OpenSslMac {
+    calls: Sha256Calls,
+    inner: openssl_sys::SHA256_CTX,
+    outer: Option<openssl_sys::SHA256_CTX>,
+}
+
+impl OpenSslMac {
     /// HMAC under a key of at most 64 bytes.
     pub fn hmac(key: &[u8]) -> Self {
+        Self::hmac_by(Sha256Calls::linked(), key)
+    }
+
+    /// [`hmac`](Self::hmac) by the OpenSSL that `calls` belong to.
+    pub fn hmac_by(calls: Sha256Calls, key: &[u8]) -> Self {
         let pad = |byte: u8| -> Vec<u8> {
             let key = key.iter().copied().chain(core::iter::repeat(0)).take(64);
             key.map(|value| value ^ byte).collect()
         };
         Self {
-            inner: Self::start(&pad(0x36)),
-            outer: Some(Self::start(&pad(0x5c))),
+            calls,
+            inner: calls.start(&pad(0x36)),
+            outer: Some(calls.start(&pad(0x5c))),
+        }
+    }
+
+    /// SHA-256 without a key.
+    pub fn plain() -> Self {
+        let calls = Sha256Calls::linked();
+        Self {
+            calls,
+            inner: calls.start(&[]),
+            outer: None,
         }
     }
 
@@ -60,11 +96,11 @@ impl OpenSslMac {
             .zip(data.chunks_exact(sector_bytes))
             .zip(out.chunks_exact_mut(32))
         {
-            Self::finish(&self.inner, &[prefix, sector], tag);
+            self.calls.finish(&self.inner, &[prefix, sector], tag);
             if let Some(outer) = &self.outer {
                 let mut digest = [0; 32];
                 digest.copy_from_slice(tag);
-                Self::finish(outer, &[&digest], tag);
+                self.calls.finish(outer, &[&digest], tag);
             }
         }
     }
@@ -128,4 +164,31 @@ pub fn openssl_argon2id(
         openssl_sys::EVP_KDF_CTX_free(context);
         openssl_sys::EVP_KDF_free(kdf);
     }
+}
+
+/// Argon2id with the C reference, built for this CPU, on up to `threads` threads.
+pub fn libargon2_argon2id(
+    [passes, memory_kib, lanes, threads]: [u32; 4],
+    password: &[u8],
+    salt: &[u8],
+    out: &mut [u8],
+) {
+    // SAFETY: every pointer is to memory that lives until the call returns, with its length; the
+    // reference reads password and salt, and clears them only if flags ask for it, which are 0.
+    let status = unsafe {
+        let mut context: argon2_sys::argon2_context = core::mem::zeroed();
+        context.out = out.as_mut_ptr();
+        context.outlen = out.len() as u32;
+        context.pwd = password.as_ptr().cast_mut();
+        context.pwdlen = password.len() as u32;
+        context.salt = salt.as_ptr().cast_mut();
+        context.saltlen = salt.len() as u32;
+        context.t_cost = passes;
+        context.m_cost = memory_kib;
+        context.lanes = lanes;
+        context.threads = threads;
+        context.version = 0x13;
+        argon2_sys::argon2id_ctx(&raw mut context)
+    };
+    assert_eq!(status, 0, "libargon2");
 }

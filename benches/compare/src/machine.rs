@@ -33,6 +33,25 @@ pub fn cases() -> Vec<Case<'static>> {
             add("aesenc512", || unsafe { x86::aesenc512() });
             add("clmul512", || unsafe { x86::clmul512() });
         }
+        if std::is_x86_feature_detected!("avx512f") {
+            add("add512", || unsafe { x86::add512() });
+            add("rotate512", || unsafe { x86::rotate512() });
+            add("shift512", || unsafe { x86::shift512() });
+            add("ternary512", || unsafe { x86::ternary512() });
+            add("add512/latency", || unsafe { x86::add512_chain() });
+            add("rotate512/latency", || unsafe { x86::rotate512_chain() });
+        }
+        if std::is_x86_feature_detected!("avx512bw") {
+            add("shuffle512", || unsafe { x86::shuffle512() });
+        }
+        if std::is_x86_feature_detected!("sha") {
+            add("sha256rnds2", || unsafe { x86::sha256rnds2() });
+            add("sha256msg1", || unsafe { x86::sha256msg1() });
+            add("sha256msg2", || unsafe { x86::sha256msg2() });
+            add("sha256rnds2/latency", || unsafe {
+                x86::sha256rnds2_chain()
+            });
+        }
     }
     cases
 }
@@ -43,6 +62,24 @@ pub fn xts_limit(cycles: f64, vector_bytes: usize, rounds: usize, sector_bytes: 
     let blocks = (vector_bytes / 16) as f64;
     let rounds = rounds as f64;
     rounds * cycles / vector_bytes as f64 + rounds * cycles / (blocks * sector_bytes as f64)
+}
+
+/// Vector instructions of one block of SHA-256 in lanes: 64 rounds of 17, 48 words of schedule of
+/// 11, and 80 to bring 16 blocks into lanes.
+pub const SHA256_SLOTS: f64 = 64.0 * 17.0 + 48.0 * 11.0 + 80.0;
+
+/// The least cycles per byte of HMAC-SHA256 over sectors in 16 lanes, from the cycles of one
+/// addition, which is the instruction that most ports take: 24 bytes stand before each sector, and
+/// the outer hash is one block more.
+pub fn hmac_limit(cycles: f64, sector_bytes: usize) -> f64 {
+    let blocks = (sector_bytes + 24 + 9).div_ceil(64) + 1;
+    SHA256_SLOTS * cycles * blocks as f64 / (16 * sector_bytes) as f64
+}
+
+/// The least cycles per byte of AES-256-XTS and HMAC-SHA256 that overlap in every slot: those of
+/// the hash, and 20 for each 64 bytes of cipher.
+pub fn fused_limit(cycles: f64, sector_bytes: usize) -> f64 {
+    hmac_limit(cycles, sector_bytes) + 20.0 * cycles / 64.0
 }
 
 /// Copies within the L2 cache and within memory.
@@ -84,6 +121,61 @@ mod x86 {
                 black_box(chains);
             }
         };
+    }
+
+    /// Twelve independent chains of one instruction, or one chain of it, in `asm!`: the compiler
+    /// would merge rotations, and compute sums in another order. `{0}` is the register of a chain.
+    macro_rules! rate_of {
+        ($name:ident $features:literal $class:ident $zero:expr, $text:literal 12) => {
+            #[target_feature(enable = $features)]
+            pub fn $name() {
+                let [mut a, mut b, mut c, mut d, mut e, mut f] = [$zero; 6];
+                let [mut g, mut h, mut i, mut j, mut k, mut l] = [$zero; 6];
+                for _ in 0..super::INSTRUCTIONS / 12 {
+                    rate_of!(@ $class, $text, a b c d e f g h i j k l);
+                }
+                black_box([a, b, c, d, e, f, g, h, i, j, k, l]);
+            }
+        };
+        ($name:ident $features:literal $class:ident $zero:expr, $text:literal 1) => {
+            #[target_feature(enable = $features)]
+            pub fn $name() {
+                let mut a = $zero;
+                for _ in 0..super::INSTRUCTIONS / 12 {
+                    rate_of!(@ $class, $text, a a a a a a a a a a a a);
+                }
+                black_box(a);
+            }
+        };
+        (@ $class:ident, $text:literal, $($chain:ident)*) => {
+            $(
+                // SAFETY: an instruction on registers alone, of a feature that the function has.
+                unsafe {
+                    core::arch::asm!($text, inout($class) $chain,
+                        options(pure, nomem, nostack, preserves_flags));
+                }
+            )*
+        };
+    }
+
+    macro_rules! rates {
+        ($($name:ident $features:literal $class:ident $zero:ident $text:literal $chains:tt;)*) => {
+            $(rate_of!($name $features $class $zero(), $text $chains);)*
+        };
+    }
+
+    rates! {
+        add512 "avx512f" zmm_reg _mm512_setzero_si512 "vpaddd {0}, {0}, {0}" 12;
+        add512_chain "avx512f" zmm_reg _mm512_setzero_si512 "vpaddd {0}, {0}, {0}" 1;
+        rotate512 "avx512f" zmm_reg _mm512_setzero_si512 "vprord {0}, {0}, 7" 12;
+        rotate512_chain "avx512f" zmm_reg _mm512_setzero_si512 "vprord {0}, {0}, 7" 1;
+        shift512 "avx512f" zmm_reg _mm512_setzero_si512 "vpsrld {0}, {0}, 7" 12;
+        ternary512 "avx512f" zmm_reg _mm512_setzero_si512 "vpternlogd {0}, {0}, {0}, 0x96" 12;
+        shuffle512 "avx512bw" zmm_reg _mm512_setzero_si512 "vpshufb {0}, {0}, {0}" 12;
+        sha256msg1 "sha,sse4.1" xmm_reg _mm_setzero_si128 "sha256msg1 {0}, {0}" 12;
+        sha256msg2 "sha,sse4.1" xmm_reg _mm_setzero_si128 "sha256msg2 {0}, {0}" 12;
+        sha256rnds2 "sha,sse4.1" xmm_reg _mm_setzero_si128 "sha256rnds2 {0}, {0}, xmm0" 12;
+        sha256rnds2_chain "sha,sse4.1" xmm_reg _mm_setzero_si128 "sha256rnds2 {0}, {0}, xmm0" 1;
     }
 
     rate!(aesenc128, "aes", _mm_setzero_si128(), _mm_aesenc_si128);

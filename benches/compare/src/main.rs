@@ -1,17 +1,21 @@
 //! Compares luksmith's kernels with other implementations, paired, in one process.
 //!
-//! `luksmith-compare [--out FILE] [FILTER]`: runs the cases whose name contains FILTER, prints the
-//! medians, and writes a record. `cargo xtask bench-report` makes docs/benchmarks.md of a record.
+//! `luksmith-compare [--out FILE] [--kernels] [FILTER]`: runs the cases whose name contains FILTER,
+//! prints the medians, and writes a record; with `--kernels` the kernels alone. `cargo xtask
+//! bench-report` makes docs/benchmarks.md of a record.
 
 mod gcm;
 mod harness;
 mod hash;
 mod kdf;
+mod layers;
 mod mac_peers;
 mod machine;
 mod peers;
+mod programs;
 mod record;
 mod sealed;
+mod system;
 mod volume;
 mod xts;
 
@@ -20,28 +24,52 @@ use std::process::Command;
 
 use harness::{Case, Samples};
 
-/// Tells a child process to run only the cases that need OpenSSL's instructions masked.
-const MASKED: &str = "--openssl-without-vaes";
 /// Where OpenSSL reads which features it shall not see.
 const MASK_VARIABLE: &str = "OPENSSL_ia32cap";
-/// Takes VAES, VPCLMULQDQ and AVX-512 F, DQ, BW and VL away from it.
-const MASK: &str = ":~0x600C0030000";
+
+/// What a child process runs with some of OpenSSL's instructions masked, which it reads when it is
+/// loaded.
+struct Masked {
+    /// The argument that asks for it.
+    argument: &'static str,
+    mask: &'static str,
+    cases: fn() -> Vec<Case<'static>>,
+}
+
+const MASKED: [Masked; 2] = [
+    Masked {
+        argument: "--openssl-without-vaes",
+        // VAES, VPCLMULQDQ and AVX-512 F, DQ, BW and VL.
+        mask: ":~0x600C0030000",
+        cases: xts::masked_cases,
+    },
+    Masked {
+        argument: "--openssl-without-sha",
+        // The same, and SHA-NI.
+        mask: ":~0x600E0030000",
+        cases: hash::masked_cases,
+    },
+];
 
 fn main() {
     let mut filter = String::new();
     let mut out: Option<PathBuf> = None;
     let mut arguments = std::env::args().skip(1);
-    let mut masked = false;
+    let mut masked = None;
+    let mut kernels_only = false;
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--out" => out = arguments.next().map(PathBuf::from),
-            MASKED => masked = true,
-            _ => filter = argument,
+            "--kernels" => kernels_only = true,
+            _ => match MASKED.iter().find(|one| one.argument == argument) {
+                Some(one) => masked = Some(one),
+                None => filter = argument,
+            },
         }
     }
     harness::pin(1);
-    if masked {
-        let samples = run(xts::masked_cases(), &filter, false);
+    if let Some(masked) = masked {
+        let samples = run((masked.cases)(), &filter, false);
         print!("{}", record::rows(&samples));
         return;
     }
@@ -53,17 +81,25 @@ fn main() {
         hash::cases,
         sealed::cases,
         kdf::cases,
-        xts::sizes,
     ] {
         samples.extend(run(cases(), &filter, true));
     }
-    if "kdf/argon2id".contains(&filter) {
-        samples.extend(kdf::argon2(5));
+    if !kernels_only {
+        for cases in [xts::sizes, hash::sizes] {
+            samples.extend(run(cases(), &filter, true));
+        }
+        samples.extend(kdf::argon2(&filter));
+        samples.extend(volume::run(&filter));
+        samples.extend(layers::run(&filter));
+        samples.extend(programs::run(&filter));
+        for masked in &MASKED {
+            samples.extend(run_masked(masked, &filter));
+        }
     }
-    samples.extend(volume::run(&filter));
-    samples.extend(run_masked(&filter));
-    let limits = xts::limits(&samples);
-    samples.extend(limits);
+    for limits in [xts::limits, hash::limits, sealed::limits] {
+        let limits = limits(&samples);
+        samples.extend(limits);
+    }
     if let Some(path) = out {
         record::write(&path, &samples).expect("the record can be written");
     }
@@ -84,16 +120,15 @@ fn run(cases: Vec<Case<'_>>, filter: &str, print: bool) -> Vec<Samples> {
     samples
 }
 
-/// Runs the cases against an OpenSSL that does not see VAES and AVX-512: it reads its mask when it
-/// is loaded, so this takes a process of its own.
-fn run_masked(filter: &str) -> Vec<Samples> {
+/// Runs cases against an OpenSSL that does not see all of the CPU, in a process of its own.
+fn run_masked(masked: &Masked, filter: &str) -> Vec<Samples> {
     if !cfg!(target_arch = "x86_64") {
         return Vec::new();
     }
     let program = std::env::current_exe().expect("this program has a path");
     let output = Command::new(program)
-        .args([MASKED, filter])
-        .env(MASK_VARIABLE, MASK)
+        .args([masked.argument, filter])
+        .env(MASK_VARIABLE, masked.mask)
         .output()
         .expect("this program starts again");
     assert!(output.status.success(), "the masked run failed");

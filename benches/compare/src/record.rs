@@ -114,6 +114,11 @@ fn facts() -> Vec<(&'static str, String)> {
         ("compiler", env!("COMPARE_RUSTC").to_owned()),
         ("rustflags", env!("COMPARE_RUSTFLAGS").to_owned()),
         ("openssl", crate::peers::openssl_version()),
+        (
+            "openssl/system",
+            crate::system::SystemOpenSsl::load().map_or_else(unknown, |one| one.version()),
+        ),
+        ("cryptsetup", crate::programs::cryptsetup_version()),
         ("peers", env!("COMPARE_PEERS").to_owned()),
         (
             "rounds",

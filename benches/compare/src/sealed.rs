@@ -2,8 +2,9 @@
 
 use luksmith_simd::{Backend, HashBackend, Run, TagKey, XtsKey, open_in_place, seal_in_place};
 
-use crate::harness::{Case, Contender};
+use crate::harness::{Case, Contender, Samples, median};
 use crate::mac_peers::OpenSslMac;
+use crate::machine::fused_limit;
 use crate::peers::OpenSsl;
 use crate::xts::{Pages, REQUEST};
 
@@ -148,6 +149,29 @@ fn open(sector_bytes: usize) -> Case<'static> {
         }),
     });
     case
+}
+
+/// What the machine's rate of vector instructions allows where cipher and hash overlap.
+pub fn limits(samples: &[Samples]) -> Vec<Samples> {
+    let mut limits = Vec::new();
+    let Some(machine) = samples.iter().find(|one| one.case == "machine/add512") else {
+        return limits;
+    };
+    for sector in [4096, 512] {
+        let run = REQUEST / sector;
+        let case = format!("seal/aes256-hmac-sha256/sector{sector}/run{run}/best");
+        if samples.iter().any(|one| one.case == case) {
+            limits.push(Samples {
+                row: "A4".to_owned(),
+                case,
+                contender: "limit/overlapped".to_owned(),
+                bytes: REQUEST,
+                ns: vec![fused_limit(median(&machine.ns), sector)],
+                cycles: vec![fused_limit(median(&machine.cycles), sector)],
+            });
+        }
+    }
+    limits
 }
 
 pub fn cases() -> Vec<Case<'static>> {

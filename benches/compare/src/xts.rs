@@ -5,6 +5,7 @@ use luksmith_simd::{Backend, Run, XtsKey};
 use crate::harness::{Case, Contender, Samples, median};
 use crate::machine::xts_limit;
 use crate::peers::{AwsLc, OpenSsl, RustCrypto};
+use crate::system::SystemOpenSsl;
 
 /// A request of 64 KiB in place, as the table of targets asks.
 pub const REQUEST: usize = 64 << 10;
@@ -87,6 +88,14 @@ pub fn case(
             Box::new(move |data| aws.xts_run(run.first, run.step, sector_bytes, data)),
         );
     }
+    // Without AVX-512 code of any kind: an AES-NI loop.
+    if let Some(system) = SystemOpenSsl::load().filter(|_| key.len() == 64) {
+        let mut xts = system.xts(&key, encrypt);
+        add(
+            "openssl/system",
+            Box::new(move |data| xts.run(run.first, run.step, sector_bytes, data)),
+        );
+    }
     let rust = RustCrypto::xts(&key);
     add(
         "xts-mode",
@@ -105,15 +114,18 @@ pub fn case(
             }),
         );
     }
-    let verb = if encrypt { "encrypt" } else { "decrypt" };
-    let run = request / sector_bytes;
-    let name = format!("xts/{verb}/aes{key_bits}/sector{sector_bytes}/run{run}");
     Case {
         row,
-        name,
+        name: case_name(key_bits, encrypt, sector_bytes, request),
         bytes: request,
         contenders,
     }
+}
+
+fn case_name(key_bits: usize, encrypt: bool, sector_bytes: usize, request: usize) -> String {
+    let verb = if encrypt { "encrypt" } else { "decrypt" };
+    let run = request / sector_bytes;
+    format!("xts/{verb}/aes{key_bits}/sector{sector_bytes}/run{run}")
 }
 
 pub fn cases() -> Vec<Case<'static>> {
@@ -135,7 +147,7 @@ pub fn sizes() -> Vec<Case<'static>> {
     for sector_bytes in [512, 4096] {
         for request in kib.map(|kib| kib << 10) {
             let mut case = case("sizes", 256, true, sector_bytes, request);
-            let slow = ["xts-mode", "luksmith/portable"];
+            let slow = ["xts-mode", "luksmith/portable", "openssl/system"];
             case.contenders.retain(|one| !slow.contains(&one.name));
             cases.push(case);
         }
@@ -150,8 +162,9 @@ pub fn masked_cases() -> Vec<Case<'static>> {
         for sector_bytes in [4096, 512] {
             let mut case = case("X6", 256, encrypt, sector_bytes, REQUEST);
             case.name.push_str("/without-vaes");
-            case.contenders
-                .retain(|one| ["openssl", "luksmith/aesni"].contains(&one.name));
+            case.contenders.retain(|one| {
+                ["openssl", "luksmith/aesni", "luksmith/vaes256"].contains(&one.name)
+            });
             case.contenders[0].name = "openssl/without-vaes";
             cases.push(case);
         }

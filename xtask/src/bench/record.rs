@@ -38,6 +38,12 @@ impl Record {
         Ok(record)
     }
 
+    /// What the head of the record says about `key`.
+    pub(crate) fn fact(&self, key: &str) -> Option<&str> {
+        let found = self.facts.iter().find(|(name, _)| name == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// The samples of a contender, or nothing where it did not run.
     pub(crate) fn find(&self, case: &str, contender: &str) -> Option<&Series> {
         self.series

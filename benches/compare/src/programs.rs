@@ -1,0 +1,188 @@
+//! Whole programs: `luksmith` and `cryptsetup` with the same volume, key and costs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::harness::{self, Samples, median};
+
+/// Where the luksmith that is measured is, unless this variable names it.
+const PROGRAM: &str = "LUKSMITH_PROGRAM";
+const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/luksmith");
+/// What both are asked to derive: cryptsetup's default on a machine with two cores, as it stands
+/// after it has measured this one.
+const COSTS: [&str; 8] = [
+    "--pbkdf",
+    "argon2id",
+    "--pbkdf-force-iterations",
+    "4",
+    "--pbkdf-memory",
+    "1048576",
+    "--pbkdf-parallel",
+    "2",
+];
+const ROUNDS: usize = 5;
+
+/// A folder with an image and a key file, gone again at the end.
+struct Scene(PathBuf);
+
+impl Scene {
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("luksmith-compare-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder for images");
+        fs::write(folder.join("key"), b"correct horse battery staple").expect("a key file");
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// A fresh file of 64 MiB.
+    fn image(&self) -> PathBuf {
+        let path = self.path("image");
+        let file = fs::File::create(&path).expect("an image");
+        file.set_len(64 << 20).expect("room");
+        path
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // Nothing is to be done about a folder that is gone already.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Both programs, where there are both.
+fn programs() -> Option<[(&'static str, PathBuf); 2]> {
+    let ours = std::env::var_os(PROGRAM).map_or_else(|| PathBuf::from(BUILT), PathBuf::from);
+    let theirs = ["/usr/sbin/cryptsetup", "/sbin/cryptsetup"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.is_file());
+    match theirs {
+        Some(theirs) if ours.is_file() => Some([("luksmith", ours), ("cryptsetup", theirs)]),
+        _ => {
+            println!(
+                "unlock, format: {} or cryptsetup is missing",
+                ours.display()
+            );
+            None
+        }
+    }
+}
+
+/// What cryptsetup calls itself.
+pub fn cryptsetup_version() -> String {
+    let output = Command::new("/usr/sbin/cryptsetup")
+        .arg("--version")
+        .output();
+    output.map_or_else(
+        |_| "none".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}
+
+/// Wall and CPU seconds of one run that has to succeed.
+fn cost(program: &Path, arguments: &[&str], files: [&Path; 2]) -> [f64; 2] {
+    let before = children_cpu();
+    let start = Instant::now();
+    let status = Command::new(program)
+        .args(arguments)
+        .arg("--key-file")
+        .args(files)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .expect("the program starts");
+    let wall = start.elapsed().as_secs_f64();
+    assert!(status.success(), "{} {arguments:?}", program.display());
+    [wall, children_cpu() - before]
+}
+
+/// CPU seconds of all children that ended, the kernel's share included.
+fn children_cpu() -> f64 {
+    // SAFETY: getrusage fills in the struct that it is given; all-zero is a valid value of it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = core::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage);
+        usage
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+fn case(
+    name: &str,
+    mut one: impl FnMut(&Path) -> [f64; 2],
+    programs: &[(&str, PathBuf)],
+) -> Vec<Samples> {
+    let mut samples = Vec::new();
+    for measure in ["wall", "cpu-time"] {
+        for (contender, _) in programs {
+            samples.push(Samples {
+                row: "unlock".to_owned(),
+                case: format!("{name}/{measure}"),
+                contender: (*contender).to_owned(),
+                bytes: 1,
+                ns: Vec::new(),
+                cycles: Vec::new(),
+            });
+        }
+    }
+    for _ in 0..ROUNDS {
+        for (at, (_, program)) in programs.iter().enumerate() {
+            let [wall, cpu] = one(program);
+            samples[at].ns.push(wall * 1e9);
+            samples[programs.len() + at].ns.push(cpu * 1e9);
+        }
+    }
+    for one in &samples {
+        let (case, name, ms) = (&one.case, &one.contender, median(&one.ns) / 1e6);
+        println!("{case}: {name} {ms:.1} ms");
+    }
+    samples
+}
+
+/// Unlocking and formatting, by both programs in turns.
+pub fn run(filter: &str) -> Vec<Samples> {
+    if !["program/unlock", "program/format"]
+        .iter()
+        .any(|name| name.contains(filter))
+    {
+        return Vec::new();
+    }
+    let Some(programs) = programs() else {
+        return Vec::new();
+    };
+    harness::unpin();
+    let scene = Scene::new();
+    let key = scene.path("key");
+    let format: Vec<&str> = [
+        "luksFormat",
+        "--batch-mode",
+        "--type",
+        "luks2",
+        "--sector-size",
+        "4096",
+    ]
+    .into_iter()
+    .chain(COSTS)
+    .collect();
+    let mut samples = case(
+        "program/format/argon2id/t4/1048576KiB/lanes2",
+        |program| cost(program, &format, [&key, &scene.image()]),
+        &programs,
+    );
+    let image = scene.image();
+    cost(&programs[1].1, &format, [&key, &image]);
+    samples.extend(case(
+        "program/unlock/argon2id/t4/1048576KiB/lanes2",
+        |program| cost(program, &["open", "--test-passphrase"], [&key, &image]),
+        &programs,
+    ));
+    harness::pin(1);
+    samples
+}

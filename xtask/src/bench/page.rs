@@ -1,0 +1,279 @@
+//! The page: targets and verdicts, what is below its floor and why, plots, and every case.
+
+use std::fmt::Write as _;
+
+use super::plot::Plot;
+use super::record::{Record, Series, median};
+use super::{RECORDS, Target};
+
+/// What a page is made of.
+pub(crate) struct Page<'a> {
+    pub(crate) record: &'a Record,
+    /// The same kernels built for this CPU alone.
+    pub(crate) native: Option<&'a Record>,
+    pub(crate) targets: &'a [Target],
+    pub(crate) notes: &'a str,
+    /// Of the file of the record.
+    pub(crate) name: &'a str,
+    pub(crate) plots: Vec<&'static Plot>,
+}
+
+/// A backend, and the next simpler one that the same machine could use.
+const STEPS: [(&str, &str); 8] = [
+    ("luksmith/portable", "luksmith/aesni"),
+    ("luksmith/portable", "luksmith/aarch64"),
+    ("luksmith/aesni", "luksmith/vaes256"),
+    ("luksmith/vaes256", "luksmith/vaes512"),
+    // Where there is no SHA-NI, which RustCrypto uses by itself, and with it our portable backend.
+    ("sha2/without-sha", "luksmith/avx2"),
+    ("luksmith/portable", "luksmith/shani"),
+    ("luksmith/avx2", "luksmith/shani"),
+    ("luksmith/shani", "luksmith/avx512"),
+];
+/// Requests from this size on are held against the next simpler backend.
+const SMALLEST: f64 = 4096.0;
+/// What counts as slower: beyond what two runs of the same code differ by.
+const SLOWER: f64 = 0.97;
+
+impl Page<'_> {
+    pub(crate) fn render(&self) -> String {
+        let mut page = String::from(
+            "# Benchmarks\n\n\
+             Written by `cargo xtask bench-report` from one run of `benches/compare`; the rows and \
+             their targets stand in `benches/compare/targets.csv`.\n\n\
+             ## What was measured on\n\n| | |\n|---|---|\n",
+        );
+        let _ = writeln!(page, "| record | `{RECORDS}/{}` |", self.name);
+        for (key, value) in &self.record.facts {
+            let _ = writeln!(page, "| {key} | {value} |");
+        }
+        page.push_str(METHOD);
+        self.targets(&mut page);
+        self.below(&mut page);
+        self.backends(&mut page);
+        self.flavours(&mut page);
+        page.push_str("\n## Plots\n\n");
+        for Plot { file, title, .. } in &self.plots {
+            let _ = writeln!(page, "![{title}](benchmarks/{file})\n");
+        }
+        page.push_str("## All cases\n\nMedian, and the spread between the quartiles.\n\n");
+        page.push_str(
+            "| case | contender | GB/s | cycles/byte | spread |\n|---|---|---|---|---|\n",
+        );
+        for one in &self.record.series {
+            if !one.contender.starts_with("limit/") {
+                page.push_str(&case_line(one));
+            }
+        }
+        page
+    }
+
+    fn targets(&self, page: &mut String) {
+        page.push_str(
+            "\n## Targets\n\n| row | what | against | floor | edge | measured | reaches |\n\
+             |---|---|---|---|---|---|---|\n",
+        );
+        for target in self.targets {
+            let bound =
+                |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
+            let (value, verdict) = match target.measure(self.record) {
+                Some(value) => (format!("{value:.3}"), target.verdict(value)),
+                None => ("not in this record".to_owned(), "-"),
+            };
+            let (row, what, theirs) = (&target.row, &target.what, &target.theirs);
+            let (floor, edge) = (bound(target.floor), bound(target.edge));
+            let _ = writeln!(
+                page,
+                "| {row} | {what} | {theirs} | {floor} | {edge} | {value} | {verdict} |"
+            );
+        }
+    }
+
+    /// The rows below their floor, and those that were not measured, with the reason on record.
+    fn below(&self, page: &mut String) {
+        page.push_str("\n## Below the floor, or not measured\n\n");
+        let mut none = true;
+        for target in self.targets {
+            let value = target.measure(self.record);
+            let missing = match value {
+                Some(value) if target.verdict(value) != super::BELOW => continue,
+                Some(value) => {
+                    let floor = target.floor.unwrap_or(value);
+                    format!("{:.1} % below", (1.0 - value / floor) * 100.0)
+                }
+                None => "not in this record".to_owned(),
+            };
+            none = false;
+            let reason = self.note(target).unwrap_or("no reason is on record");
+            let _ = writeln!(
+                page,
+                "- **{}** {}: {missing}. {reason}",
+                target.row, target.what
+            );
+        }
+        if none {
+            page.push_str("None.\n");
+        }
+    }
+
+    /// What `notes` says about a row on CPUs of this family.
+    fn note(&self, target: &Target) -> Option<&str> {
+        let family = self.record.fact("cpu family").unwrap_or_default();
+        self.notes.lines().find_map(|line| {
+            let mut fields = line.splitn(4, ';').map(str::trim);
+            let (cpu, row, what) = (fields.next()?, fields.next()?, fields.next()?);
+            let fits = family.starts_with(cpu) && row == target.row && target.what.contains(what);
+            fits.then(|| fields.next())?
+        })
+    }
+
+    fn backends(&self, page: &mut String) {
+        page.push_str(
+            "\n## No backend is slower than the next simpler one\n\nOver all requests of 4 KiB or \
+             more, the least ratio; less than 0.97 counts as slower.\n\n\
+             | backend | next simpler | requests | least ratio | where | verdict |\n\
+             |---|---|---|---|---|---|\n",
+        );
+        for (simple, wide) in STEPS {
+            let mut least: Option<(f64, &str)> = None;
+            let mut count = 0;
+            for one in &self.record.series {
+                let masked = one.case.contains("/without-");
+                if one.contender != wide || one.bytes < SMALLEST || masked {
+                    continue;
+                }
+                let Some(other) = self.record.find(&one.case, simple) else {
+                    continue;
+                };
+                count += 1;
+                let ratio = one.times_faster_than(other);
+                if least.is_none_or(|(before, _)| ratio < before) {
+                    least = Some((ratio, &one.case));
+                }
+            }
+            if let Some((ratio, case)) = least {
+                let verdict = if ratio < SLOWER {
+                    "**slower**"
+                } else {
+                    "holds"
+                };
+                let _ = writeln!(
+                    page,
+                    "| {wide} | {simple} | {count} | {ratio:.3} | {case} | {verdict} |"
+                );
+            }
+        }
+    }
+
+    /// The same rows with the kernels built for this CPU.
+    fn flavours(&self, page: &mut String) {
+        let Some(native) = self.native else { return };
+        let flags = native.fact("rustflags").unwrap_or_default();
+        let _ = writeln!(
+            page,
+            "\n## Built with `{flags}`\n\n| row | what | default | this flavour | reaches |\n\
+             |---|---|---|---|---|"
+        );
+        for target in self.targets {
+            if let (Some(usual), Some(value)) =
+                (target.measure(self.record), target.measure(native))
+            {
+                let (row, what, verdict) = (&target.row, &target.what, target.verdict(value));
+                let _ = writeln!(
+                    page,
+                    "| {row} | {what} | {usual:.3} | {value:.3} | {verdict} |"
+                );
+            }
+        }
+    }
+}
+
+fn case_line(one: &Series) -> String {
+    let Series {
+        case, contender, ..
+    } = one;
+    let spread = one.spread() * 100.0;
+    if case.starts_with("amplification/") {
+        let ratio = median(&one.ns);
+        return format!("| {case} | {contender} | {ratio:.3} bytes per byte | | |\n");
+    }
+    if one.bytes < 2.0 || case.ends_with("per-iteration") {
+        let micros = median(&one.ns) / 1e3;
+        return format!("| {case} | {contender} | {micros:.3} us each | | {spread:.1} % |\n");
+    }
+    let (rate, cycles) = (1.0 / median(&one.ns), median(&one.cycles));
+    if case.starts_with("machine/") && !case.contains("copy") {
+        return format!("| {case} | | | {cycles:.3} per instruction | {spread:.1} % |\n");
+    }
+    if one.cycles.is_empty() {
+        return format!("| {case} | {contender} | {rate:.2} | | {spread:.1} % |\n");
+    }
+    format!("| {case} | {contender} | {rate:.2} | {cycles:.4} | {spread:.1} % |\n")
+}
+
+/// How a number of this page was taken.
+const METHOD: &str = "
+## How these numbers are taken
+
+1. Every contender's result is compared with the others' before anything is timed.
+2. All contenders run in one process, pinned to one core, and take turns: one sample of about a
+   millisecond each, then the next round. A ratio is taken inside each round; the median of the
+   rounds is reported. A change of clock, or a neighbour, hits both sides.
+3. A sample during which another process took the core is repeated; one untimed call before each
+   sample brings its data back into the cache.
+4. Equal work: the IV or nonce is set for every sector on both sides, expanded keys are kept on
+   both sides, associated data is part of the work.
+5. Cycles come from a chain of dependent additions right before and after each sample.
+6. The limit of AES-XTS follows from the rate of AES instructions that the same run measured: the
+   rounds of the data, and those of one tweak per sector. The limit of hashing in lanes counts 1696
+   vector instructions per block of 16 lanes at the rate of additions, which most ports take; that
+   of cipher and hash together adds 20 for each 64 bytes. Neither knows how long the instructions
+   wait for each other.
+7. Argon2 is timed with its memory asked for, used, wiped where the library does so, and given back.
+   `openssl/system` is the distribution's own library, loaded beside the newest one.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::parse_targets;
+
+    const TEXT: &str = "# cpu family: family 26, model 2\nrow,case,contender,bytes,ns,cycles\n\
+        X1,a/b,luksmith/aesni,4096,1,4\nX1,a/b,luksmith/vaes256,4096,2,8\n\
+        X1,a/b,luksmith/vaes512,4096,1,4\nX1,a/b,theirs,4096,1,4\n";
+
+    fn page(notes: &str) -> String {
+        let record = Record::parse(TEXT).expect("a record");
+        let targets = "head\nX1,one thing,a/b,luksmith/vaes256,theirs,ratio,0.9,1\n\
+                       X2,another,no/case,ours,theirs,ratio,1,2\n";
+        let targets = parse_targets(targets).expect("targets");
+        Page {
+            record: &record,
+            native: None,
+            targets: &targets,
+            notes,
+            name: "name",
+            plots: Vec::new(),
+        }
+        .render()
+    }
+
+    #[test]
+    fn a_row_below_its_floor_stands_with_its_reason() {
+        let text = page("family 26; X1; thing; the unit is busy\nfamily 6; X2; an; another CPU\n");
+        assert!(text.contains("44.4 % below. the unit is busy"), "{text}");
+        assert!(
+            text.contains("**X2** another: not in this record. no reason is on record"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_backend_that_is_slower_than_a_simpler_one_is_named() {
+        let text = page("");
+        let slower = "| luksmith/vaes256 | luksmith/aesni | 1 | 0.500 | a/b | **slower** |";
+        assert!(text.contains(slower), "{text}");
+        let holds = "| luksmith/vaes512 | luksmith/vaes256 | 1 | 2.000 | a/b | holds |";
+        assert!(text.contains(holds), "{text}");
+    }
+}
