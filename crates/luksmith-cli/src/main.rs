@@ -18,6 +18,9 @@ mod unlocking;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Expanded keys and plaintext are not on pages of their own. Where the system cannot do it,
+    // there is nothing to be done about it here.
+    let _ = luksmith::exclude_from_core_dumps();
     let arguments: Vec<_> = std::env::args_os().collect();
     let (context, result) = cli::run(&arguments);
     match result {

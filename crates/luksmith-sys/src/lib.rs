@@ -2,8 +2,8 @@
 //!
 //! Memory for secrets ([`LockedBytes`]) and for Argon2 ([`Arena`]), what files and block devices
 //! can do beyond `std::fs` ([`mod@file`]), keys that Linux keeps for a process ([`keyring`]), what
-//! the machine has and spends ([`machine`]), and threads that a caller lends a job to for one call
-//! ([`Helpers`]).
+//! the machine has and spends ([`machine`]), core dumps of the whole process ([`process`]), and
+//! threads that a caller lends a job to for one call ([`Helpers`]).
 //! Everything is best effort where the system lacks it, and says so.
 //!
 //! ```
@@ -21,6 +21,7 @@ pub mod keyring;
 mod lend;
 pub mod machine;
 mod memory;
+pub mod process;
 
 pub use lend::Helpers;
 pub use memory::{Arena, LockedBytes, MemoryProtection};

@@ -242,3 +242,39 @@ fn a_token_leads_to_the_key_in_the_kernels_keyring() {
     );
     assert_eq!(only(&[]).text(), "");
 }
+
+/// Expanded keys lie on the ordinary heap: a crash must not put them on the disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crash_of_the_command_leaves_no_core_dump() {
+    use std::{
+        os::unix::process::ExitStatusExt as _,
+        process::{Command, Stdio},
+        time::Duration,
+    };
+    let scratch = Scratch::new();
+    let disk = scratch.image("luks2-default");
+    // The key never comes, so that the command is there to be ended.
+    let aborted = |program: &str| {
+        let script = format!("ulimit -c unlimited; exec {program}");
+        let mut child = Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(scratch.path(""))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        std::thread::sleep(Duration::from_millis(500));
+        let kill = format!("kill -ABRT {}", child.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.expect("a shell").success());
+        let status = child.wait().expect("its end");
+        assert_eq!(status.signal(), Some(6), "{status}");
+        status.core_dumped()
+    };
+    let command = env!("CARGO_BIN_EXE_luksmith");
+    let open = format!("'{command}' open --test-passphrase --key-file - '{disk}'");
+    assert!(!aborted(&open));
+    println!("another program leaves one here: {}", aborted("cat"));
+}
