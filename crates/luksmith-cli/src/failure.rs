@@ -78,10 +78,10 @@ impl Failure {
     }
 
     fn of(kind: Kind, error: &dyn StdError) -> Self {
-        let mut failure = Self::new(kind, error.to_string());
+        let mut failure = Self::new(kind, with_options(error.to_string()));
         let mut source = error.source();
         while let Some(cause) = source {
-            failure.causes.push(cause.to_string());
+            failure.causes.push(with_options(cause.to_string()));
             source = cause.source();
         }
         failure
@@ -150,6 +150,30 @@ impl Failure {
             }
         }
     }
+}
+
+/// What the library calls its limits, and the option that sets each here.
+const LIMIT_OPTIONS: [(&str, &str); 5] = [
+    (
+        "raise Limits::argon2_memory_kib",
+        "raise --limit-argon2-memory",
+    ),
+    ("raise Limits::argon2_work_kib", "raise --limit-argon2-work"),
+    ("raise Limits::argon2_lanes", "raise --limit-argon2-lanes"),
+    (
+        "raise Limits::pbkdf2_iterations",
+        "raise --limit-pbkdf2-iterations",
+    ),
+    ("raise Limits::header_bytes", "raise --limit-header-size"),
+];
+
+/// Names the option in place of the library's field: that is what the reader can give.
+fn with_options(message: String) -> String {
+    LIMIT_OPTIONS
+        .iter()
+        .fold(message, |message, (field, option)| {
+            message.replace(field, option)
+        })
 }
 
 /// Names from a header or a path may hold anything; an error is one line on a terminal all the
@@ -234,6 +258,47 @@ mod tests {
     #[test]
     fn an_error_is_one_line_whatever_the_name_holds() {
         assert_eq!(one_line("a\nb\x1b[31m\u{e9}"), "a\\nb\\u{1b}[31m\u{e9}");
+    }
+
+    #[test]
+    fn a_limit_is_named_by_the_option_that_raises_it() {
+        let message = |error: header::Error| Failure::from(error).message;
+        let user = header::KdfUser::Keyslot(3);
+        let lanes = message(header::Error::Argon2Lanes {
+            user,
+            requested: 17,
+            limit: 16,
+        });
+        let wanted = "keyslot 3 asks for 17 Argon2 lanes, the limit is 16; raise --limit-argon2-lanes \
+                      to allow it";
+        assert_eq!(lanes, wanted);
+        // A field that was renamed would be told to people who cannot set it.
+        let size = message(header::Error::HeaderBytes {
+            side: header::luks2::Side::Primary,
+            found: 2,
+            limit: 1,
+        });
+        let (requested, spent, limit) = (3, 2, 1);
+        let work = message(header::Error::Argon2Work {
+            user,
+            requested,
+            spent,
+            limit,
+        });
+        let iterations = message(header::Error::Pbkdf2Iterations {
+            user,
+            requested,
+            spent,
+            limit,
+        });
+        let memory = message(header::Error::Argon2Memory {
+            user,
+            requested: 3,
+            limit: 1,
+        });
+        for text in [size, work, iterations, memory] {
+            assert!(!text.contains("::") && text.contains("--limit-"), "{text}");
+        }
     }
 
     #[test]

@@ -30,11 +30,11 @@ pub(crate) struct Export {
     /// File to write; standard output without it or with `-`
     out: Option<PathBuf>,
 
-    /// Starts at this byte of the volume
+    /// Starts at this byte of the volume, where one of its sectors begins
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "0", hide_default_value = true)]
     offset: u64,
 
-    /// Ends after this many bytes
+    /// Ends after this many bytes, whole sectors of the volume
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     length: Option<u64>,
 
@@ -145,11 +145,15 @@ impl Export {
             Ok(Box::new(SparseFile::new(file)?))
         };
         open().map_err(|error| {
-            let kind = match error.kind() {
-                io::ErrorKind::ResourceBusy => Kind::BUSY,
-                _ => Kind::DEVICE,
-            };
-            Failure::new(kind, error.to_string()).at(path)
+            match error.kind() {
+                // The volume's own file is locked too, by this action.
+                io::ErrorKind::ResourceBusy => Failure::new(
+                    Kind::BUSY,
+                    "this file is in use, by this action or another program; name another one",
+                ),
+                _ => Failure::new(Kind::DEVICE, error.to_string()),
+            }
+            .at(path)
         })
     }
 }

@@ -157,7 +157,7 @@ fn a_wrong_key_or_a_used_file_keeps_the_output_as_it_was() {
     let key = ["--volume-key-file", &volume.key];
     let itself = ["export", &volume.disk, &volume.disk];
     let before = bytes(&volume.disk);
-    luksmith(&[&itself[..], &key].concat()).fails(5, "busy");
+    luksmith(&[&itself[..], &key].concat()).fails(5, "this file is in use");
     assert!(bytes(&volume.disk) == before);
     let folder = text(&volume.scratch.path("missing/out"));
     luksmith(&[&["export", &volume.disk, &folder][..], &key].concat()).fails(1, "No such file");
