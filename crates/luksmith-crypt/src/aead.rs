@@ -3,6 +3,8 @@
 mod aegis;
 mod ccm;
 mod encrypt_then_mac;
+#[cfg(feature = "gcm")]
+mod gcm;
 mod sealer;
 
 use alloc::boxed::Box;
@@ -38,6 +40,8 @@ enum Keyed {
     /// aes-xts-plain64 with an HMAC that has vector lanes: both in one pass over the data.
     Fused(Box<Fused>),
     EncryptThenMac(Box<EncryptThenMac>),
+    #[cfg(feature = "gcm")]
+    Gcm(Box<gcm::Gcm>),
     Sealed {
         sealer: Box<dyn Sealer>,
         /// `None` for random IVs.
@@ -74,10 +78,7 @@ impl AeadCipher {
     pub fn new(spec: &AuthSpec, volume_key: &[u8], sector_size: SectorSize) -> Result<Self, Error> {
         spec.check_key_len(volume_key.len())?;
         let keyed = match spec.integrity() {
-            Integrity::Aead | Integrity::Poly1305 => Keyed::Sealed {
-                sealer: keyed_sealer(spec.cipher().algorithm(), volume_key)?,
-                ivs: IvMaker::new(spec.cipher(), volume_key, volume_key, sector_size)?,
-            },
+            Integrity::Aead | Integrity::Poly1305 => sealed(spec, volume_key, sector_size)?,
             Integrity::None | Integrity::Hmac(_) => match fused(spec, volume_key) {
                 Some(keyed) => Keyed::Fused(Box::new(keyed)),
                 None => Keyed::EncryptThenMac(Box::new(EncryptThenMac::new(
@@ -103,6 +104,8 @@ impl AeadCipher {
             Keyed::EncryptThenMac(inner) => {
                 Keyed::EncryptThenMac(Box::new(inner.with_iv_tweak(sectors)))
             }
+            #[cfg(feature = "gcm")]
+            Keyed::Gcm(inner) => Keyed::Gcm(Box::new(inner.with_iv_tweak(sectors))),
             other => other,
         };
         Self {
@@ -191,6 +194,8 @@ impl AeadCipher {
                     .expect("the lengths were checked above");
             }
             Keyed::EncryptThenMac(inner) => inner.seal(first, plain, ivs, data, tuples),
+            #[cfg(feature = "gcm")]
+            Keyed::Gcm(inner) => inner.seal(first, plain, ivs, data, tuples),
             Keyed::Sealed { sealer, ivs: maker } => {
                 data.copy_from_slice(plain);
                 let iv_bytes = self.spec.cipher().algorithm().iv_bytes();
@@ -215,8 +220,8 @@ impl AeadCipher {
 
     /// Tells whether [`tag_ciphertext`](Self::tag_ciphertext) can be used.
     pub fn tags_given_ciphertext(&self) -> bool {
-        let sealed = matches!(self.keyed, Keyed::Sealed { .. });
-        self.spec.stored_iv_bytes() == 0 && !sealed
+        let separate = matches!(self.keyed, Keyed::Fused(_) | Keyed::EncryptThenMac(_));
+        self.spec.stored_iv_bytes() == 0 && separate
     }
 
     /// Makes the tuples under which the bytes of `data` verify as the ciphertext that they already
@@ -257,6 +262,8 @@ impl AeadCipher {
                 inner.tag_ciphertext(first, data, tuples);
                 Ok(())
             }
+            #[cfg(feature = "gcm")]
+            Keyed::Gcm(_) => Err(refused()),
             Keyed::Sealed { .. } => Err(refused()),
         }
     }
@@ -282,6 +289,8 @@ impl AeadCipher {
                     .map_err(|error| self.simd_mismatch(first, error));
             }
             Keyed::EncryptThenMac(inner) => inner.open(first, data, tuples),
+            #[cfg(feature = "gcm")]
+            Keyed::Gcm(inner) => inner.open(first, data, tuples),
             Keyed::Sealed { sealer, ivs } => {
                 let mut wrong = Mismatches::default();
                 let tuple_bytes = self.tuple_bytes();
@@ -314,6 +323,8 @@ impl AeadCipher {
         let wrong = match &self.keyed {
             Keyed::Fused(keyed) => self.verify_fused(&keyed.tag, first, data, tuples),
             Keyed::EncryptThenMac(inner) => inner.verify(first, data, tuples),
+            #[cfg(feature = "gcm")]
+            Keyed::Gcm(inner) => inner.verify(first, data, tuples),
             Keyed::Sealed { sealer, ivs } => {
                 let mut wrong = Mismatches::default();
                 // The ciphers have no way to verify without decrypting; this copy is wiped.
@@ -487,6 +498,18 @@ const HMAC_PREFIX_BYTES: usize = 24;
 
 /// Sectors worked on at once: the lanes of the widest vector code.
 const BATCH: usize = 16;
+
+/// Keys an AEAD cipher.
+fn sealed(spec: &AuthSpec, volume_key: &[u8], sector_size: SectorSize) -> Result<Keyed, Error> {
+    #[cfg(feature = "gcm")]
+    if let Some(keyed) = gcm::Gcm::new(spec, volume_key, sector_size)? {
+        return Ok(Keyed::Gcm(keyed));
+    }
+    Ok(Keyed::Sealed {
+        sealer: keyed_sealer(spec.cipher().algorithm(), volume_key)?,
+        ivs: IvMaker::new(spec.cipher(), volume_key, volume_key, sector_size)?,
+    })
+}
 
 /// The parts of a volume key that one pass over the data can use, if it can.
 fn fused(spec: &AuthSpec, volume_key: &[u8]) -> Option<Fused> {

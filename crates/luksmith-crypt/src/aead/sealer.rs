@@ -47,8 +47,7 @@ pub(super) fn keyed_sealer(algorithm: Algorithm, key: &[u8]) -> Result<Box<dyn S
             let key = key.try_into().map_err(|_| length())?;
             Ok(Box::new(Aegis128::new(key)))
         }
-        #[cfg(feature = "gcm")]
-        Algorithm::Gcm => crates::gcm(key).ok_or_else(length),
+        // With the feature it has a key of its own, for whole runs.
         #[cfg(not(feature = "gcm"))]
         Algorithm::Gcm => Err(Error::NotBuiltIn {
             cipher: "aes-gcm",
@@ -80,13 +79,10 @@ impl Build for BuildCcm<'_> {
     }
 }
 
-/// The ciphers that come as crates of their own.
-#[cfg(any(feature = "gcm", feature = "chacha20"))]
+/// The cipher that comes as a crate of its own.
+#[cfg(feature = "chacha20")]
 mod crates {
-    #[cfg(feature = "gcm")]
-    use aes_gcm::aead::{AeadInOut, KeyInit};
     use alloc::boxed::Box;
-    #[cfg(all(feature = "chacha20", not(feature = "gcm")))]
     use chacha20poly1305::aead::{AeadInOut, KeyInit};
 
     use super::{Sealer, TAG_BYTES};
@@ -120,29 +116,9 @@ mod crates {
         };
     }
 
-    #[cfg(feature = "gcm")]
-    type Aes192Gcm = aes_gcm::AesGcm<aes::Aes192, aes::cipher::consts::U12>;
-    #[cfg(feature = "gcm")]
-    sealer!(aes_gcm::Aes128Gcm);
-    #[cfg(feature = "gcm")]
-    sealer!(Aes192Gcm);
-    #[cfg(feature = "gcm")]
-    sealer!(aes_gcm::Aes256Gcm);
-    #[cfg(feature = "chacha20")]
     sealer!(chacha20poly1305::ChaCha20Poly1305);
 
-    /// Keys AES-GCM, or gives `None` for a length that it does not have.
-    #[cfg(feature = "gcm")]
-    pub(super) fn gcm(key: &[u8]) -> Option<Box<dyn Sealer>> {
-        Some(match key.len() {
-            16 => Box::new(FromCrate(aes_gcm::Aes128Gcm::new_from_slice(key).ok()?)),
-            24 => Box::new(FromCrate(Aes192Gcm::new_from_slice(key).ok()?)),
-            _ => Box::new(FromCrate(aes_gcm::Aes256Gcm::new_from_slice(key).ok()?)),
-        })
-    }
-
     /// Keys ChaCha20-Poly1305, or gives `None` for a length that it does not have.
-    #[cfg(feature = "chacha20")]
     pub(super) fn chacha20_poly1305(key: &[u8]) -> Option<Box<dyn Sealer>> {
         let cipher = chacha20poly1305::ChaCha20Poly1305::new_from_slice(key).ok()?;
         Some(Box::new(FromCrate(cipher)))
