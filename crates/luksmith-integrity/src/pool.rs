@@ -4,8 +4,9 @@ use std::mem;
 
 use crate::sync::{Arc, Mutex};
 
-/// Bytes of unused buffers that are kept at most.
-const KEPT_BYTES: usize = 4 << 20;
+/// Bytes of unused buffers that are kept at most: about what a journal holds between two
+/// write-backs, so that not every lap maps and zeroes its memory anew.
+const KEPT_BYTES: usize = 16 << 20;
 
 /// Buffers that nobody uses at the moment.
 #[derive(Clone, Debug, Default)]

@@ -245,11 +245,10 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else {
                 continue;
             };
-            let tuples: Vec<u8> = blocks
-                .iter()
-                .flat_map(|b| b.run.tuple(b.block))
-                .copied()
-                .collect();
+            let mut tuples = Vec::with_capacity(blocks.len() * self.tag_bytes());
+            for block in blocks {
+                tuples.extend_from_slice(block.run.tuple(block.block));
+            }
             let _alone = self.ranges.exclusive(first.sector..last.sector + spb);
             if first.run.hole {
                 self.punch_in_place(first.sector, &tuples)?;

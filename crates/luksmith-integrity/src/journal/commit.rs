@@ -583,13 +583,13 @@ impl State {
             .iter()
             .take_while(|live| live.stage == Stage::Committed)
             .count();
-        let mut newest = BTreeMap::new();
-        for live in self.live.iter().take(sections) {
-            for placed in live.entries.iter() {
-                newest.insert(placed.sector, placed);
-            }
-        }
-        (sections, newest.into_values().cloned().collect())
+        let committed = self.live.iter().take(sections);
+        let mut newest: Vec<&Placed> = committed.flat_map(|live| live.entries.iter()).collect();
+        // The sort keeps the order of equal ones: the newest comes first and stays.
+        newest.reverse();
+        newest.sort_by_key(|placed| placed.sector);
+        newest.dedup_by_key(|placed| placed.sector);
+        (sections, newest.into_iter().cloned().collect())
     }
 
     /// Frees sections at the front, whose blocks are in place.
