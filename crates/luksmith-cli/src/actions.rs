@@ -13,6 +13,7 @@ mod kernel;
 mod manual;
 mod open;
 mod quickstart;
+mod repair;
 mod resize;
 mod settings;
 mod slots;
@@ -82,7 +83,7 @@ pub(crate) enum Action {
     Convert(whole::Convert),
 
     /// Makes both copies of a LUKS2 header good again
-    Repair(whole::Repair),
+    Repair(repair::Repair),
 
     /// Sets label, subsystem, and priorities of keyslots
     Config(settings::Config),

@@ -1,24 +1,18 @@
-//! Whole headers: backup, restore, conversion between versions, repair.
+//! Whole headers: backup, restore, conversion between versions.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use luksmith::{
-    header::{
-        Header, RestorePlan, backup,
-        luks2::{Pair, RepairPlan, Side},
-    },
-    keyslot::{
-        SystemRandom,
-        change::{HeaderBackup, restore_header},
-    },
+    header::{RestorePlan, backup},
+    keyslot::change::{HeaderBackup, restore_header},
 };
 
 use crate::{
     backup_file::BackupFile,
     changing,
     confirm::{Unasked, confirm},
-    context::{Context, print},
+    context::Context,
     devices,
     failure::Failure,
     options::{DeviceArgs, LimitArgs, LuksType},
@@ -196,86 +190,5 @@ impl Convert {
                 result.map_err(|error| Failure::from(error).at(path))
             })
         })
-    }
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Repair {
-    #[command(flatten)]
-    device: DeviceArgs,
-
-    /// Repairs a copy of the header in NEW, which must not be there yet, and leaves DEVICE alone
-    #[arg(long, value_name = "NEW")]
-    out: Option<PathBuf>,
-
-    #[command(flatten)]
-    limits: LimitArgs,
-}
-
-impl Repair {
-    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let path = self.device.header_path();
-        let at = |error: luksmith::header::Error| Failure::from(error).at(path);
-        if let Some(out) = &self.out {
-            let device = devices::reader(path)?;
-            let limits = self.limits.limits()?;
-            devices::header(path, &device, &limits)?;
-            let mut file = BackupFile::create(out)?;
-            // What a backup holds are two good copies, whatever the device holds.
-            let copied = backup(&device, &limits, &mut |_, bytes| Ok(file.write(bytes)?));
-            copied.map_err(at)?;
-            file.finish()
-                .map_err(|error| Failure::from(error).at(out))?;
-            return print(&format!(
-                "A repaired copy of the header is in {}.\n",
-                out.display()
-            ));
-        }
-        let device = devices::writer(path)?;
-        let limits = self.limits.limits()?;
-        if let Ok(Header::Luks1(_)) = Header::read(&device, &limits) {
-            return print("The LUKS1 header obeys every rule; there is nothing to repair.\n");
-        }
-        let pair = Pair::read(&device, &limits).map_err(at)?;
-        let Some(plan) = pair.repair_plan().map_err(at)? else {
-            return print("Both copies of the header are good; there is nothing to repair.\n");
-        };
-        confirm(&warning(&plan), unasked(&plan), context).map_err(|f| f.at(path))?;
-        pair.repair(&device, &mut SystemRandom).map_err(at)?;
-        print(&format!(
-            "The {} header was written anew from the other copy (seqid {}).\n",
-            plan.side, plan.seqid
-        ))
-    }
-}
-
-fn warning(plan: &RepairPlan) -> String {
-    let other = match plan.side {
-        Side::Primary => Side::Secondary,
-        Side::Secondary => Side::Primary,
-    };
-    match plan.claimed_newer {
-        Some(claimed) => format!(
-            "the damaged {} header claims to be newer (seqid {claimed}) than the {other} one (seqid {}) \
-             that replaces it: the last change of keys may be lost",
-            plan.side, plan.seqid
-        ),
-        None if plan.unreadable => format!(
-            "the {} header cannot be read and is overwritten with the {other} one (seqid {}); if \
-             that is older, the last change of keys is lost",
-            plan.side, plan.seqid
-        ),
-        None => format!(
-            "the {} header is overwritten with the {other} one",
-            plan.side
-        ),
-    }
-}
-
-fn unasked(plan: &RepairPlan) -> Unasked {
-    if plan.claimed_newer.is_some() {
-        Unasked::Refused
-    } else {
-        Unasked::GoesOn
     }
 }

@@ -280,6 +280,41 @@ fn tokens_come_and_go() {
 }
 
 #[test]
+fn what_is_wrong_in_a_luks1_header_is_put_right_in_place_or_in_a_copy() {
+    let disk = Disk::new("luks1-default");
+    let answer = disk.run(&["repair"], &[]);
+    assert!(answer.text().contains("nothing to repair"));
+    let good = bytes(&disk.path);
+    let mut damaged = good.clone();
+    // The stripes of keyslot 7, which nobody uses, and the hash's spelling.
+    damaged[208 + 7 * 48 + 44] = 1;
+    damaged[72..78].make_ascii_uppercase();
+    std::fs::write(&disk.path, &damaged).expect("a writable file");
+    disk.run(&["open", "--test-passphrase"], &[])
+        .fails(1, "keyslot 7");
+
+    let out = text(&disk.scratch.path("out"));
+    let answer = disk.run(&["repair", "--out", &out], &[]);
+    assert!(answer.text().contains("A repaired copy"));
+    assert!(bytes(&disk.path) == damaged, "--out changed the device");
+    let copy = bytes(&out);
+    assert!(copy.len() > 1 << 20 && good.starts_with(&copy));
+    disk.run(&["repair", "--out", &out], &[])
+        .fails(1, "File exists");
+
+    let answer = disk.run(&["repair"], &[]);
+    let text = "Put right: the name of the hash, the unused keyslot 7.\n";
+    assert_eq!(answer.text(), text);
+    assert!(bytes(&disk.path) == good);
+    assert!(disk.opens(&disk.passphrase, &[]));
+    // What nobody can put right is said, and left alone.
+    damaged[208 + 44] = 1;
+    std::fs::write(&disk.path, &damaged).expect("a writable file");
+    disk.run(&["repair"], &[]).fails(1, "keyslot 0");
+    assert!(bytes(&disk.path) == damaged);
+}
+
+#[test]
 fn a_header_comes_back_from_its_backup() {
     for name in ["luks2-default", "luks1-default"] {
         let disk = Disk::new(name);
