@@ -231,6 +231,30 @@ fn removing_a_luks2_keyslot_never_costs_another() {
 }
 
 #[test]
+fn the_last_keyslot_goes_whole_if_it_has_to_go() {
+    for (name, start) in [("luks2", luks2()), ("luks1", luks1())] {
+        crash_everywhere(
+            &format!("{name} remove the last"),
+            &start,
+            &|changer| {
+                let guarded = changer.remove(0, LastKeyslot::Keep);
+                assert!(
+                    matches!(guarded, Err(Error::LastKeyslot { .. })),
+                    "{guarded:?}"
+                );
+                changer.remove(0, LastKeyslot::DestroyAccess).unwrap();
+            },
+            &Expected {
+                always: &[],
+                either: &[],
+                after: &[],
+                gone: &[FIRST],
+            },
+        );
+    }
+}
+
+#[test]
 fn a_luks2_passphrase_is_old_or_new_while_it_changes() {
     let start = with_more(&luks2(), HashName::Sha256, &[("second", 3)]);
     let change = |changer: &mut TestChanger<'_>| {
@@ -579,6 +603,39 @@ fn luks1_keyslots_are_added_changed_and_removed_without_loss() {
             },
         );
     }
+    let start = with_more(&luks1(), HashName::Sha512, &[("second", 6)]);
+    crash_everywhere(
+        "luks1 remove by passphrase",
+        &start,
+        &|changer| {
+            let found = changer.remove_by_passphrase(&passphrase("second"), LastKeyslot::Keep);
+            assert_eq!(found, Ok(6));
+        },
+        &Expected {
+            always: &[FIRST],
+            either: &[],
+            after: &[],
+            gone: &["second"],
+        },
+    );
+    crash_everywhere(
+        "luks1 convert key derivation",
+        &start,
+        &|changer| {
+            let plan = KeyslotPlan::new(Kdf::Pbkdf2 {
+                hash: HashName::Sha512,
+                iterations: 1700,
+            });
+            let found = changer.convert(Some(6), &passphrase("second"), &plan, None);
+            assert_eq!(found, Ok(6));
+        },
+        &Expected {
+            always: &[FIRST, "second"],
+            either: &[],
+            after: &["second"],
+            gone: &[],
+        },
+    );
     crash_everywhere(
         "luks1 erase",
         &with_more(&luks1(), HashName::Sha512, &[("second", 6)]),

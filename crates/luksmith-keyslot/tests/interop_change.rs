@@ -80,6 +80,8 @@ impl Cryptsetup {
         match self.run(&arguments, file, text) {
             (Some(0), _) => true,
             (Some(2), _) => false,
+            // All are gone.
+            (Some(1), said) if said.contains("No usable keyslot is available") => false,
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -309,56 +311,91 @@ fn cryptsetup_takes_our_conversions_and_their_backups() {
     }
 }
 
+/// A change whose crash images both programs look at.
+type Action<'a> = &'a dyn Fn(&mut Changer<'_, CrashDevice, TestRandom>);
+
 #[test]
 fn cryptsetup_agrees_on_a_sample_of_the_crash_images() {
     let Some(cryptsetup) = Cryptsetup::find() else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("volume.img");
     for (name, hash) in [
         ("luks2-cbc-essiv.img", HashName::Sha256),
         ("luks1-aes128-sha512.img", HashName::Sha512),
     ] {
         let start = Image::from_bytes(&image(name));
-        let device = CrashDevice::new(start, SectorSize::S512);
-        with(&device, |changer| {
-            let (first, new) = (passphrase(FIRST), passphrase("new"));
+        let (first, new) = (passphrase(FIRST), passphrase("new"));
+        let change: Action<'_> = &|changer| {
             let found = changer.change_passphrase(Some(0), &first, &new, &plan(hash), None);
             assert_eq!(found, Ok(0));
-        });
-        let options = CrashOptions {
-            exhaustive_up_to: 1,
-            random: 1,
-            ..CrashOptions::default()
         };
-        let mut seen = [0; 3];
-        let images = device.recording().for_each_crash(&options, |_, image| {
-            let bytes = image.to_vec();
-            let texts = [FIRST, "new"];
-            let ours = texts.map(|text| {
-                let with = passphrase(text);
-                run(
-                    &common::device(&bytes),
-                    Unlock::Passphrase(&with),
-                    &UnlockOptions::new(),
-                )
-                .is_ok()
-            });
-            let theirs = texts.map(|text| {
-                // Written anew each time: reading repairs the file.
-                fs::write(&file, &bytes).unwrap();
-                cryptsetup.opens(&file, text, None)
-            });
-            assert_eq!(ours, theirs);
-            match ours {
-                [true, true] => seen[0] += 1,
-                [true, false] => seen[1] += 1,
-                [false, true] => seen[2] += 1,
-                [false, false] => panic!("nothing opens"),
-            }
-        });
-        println!("{name}: {images} crash images; both, old, new open: {seen:?}");
-        assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
+        let seen = agree(&cryptsetup, &format!("{name} change"), &start, change);
+        let [both, old, only_new, nothing] = seen;
+        assert!(both > 0 && old > 0 && only_new > 0, "{seen:?}");
+        assert_eq!(nothing, 0, "nothing opens");
+
+        let add: Action<'_> = &|changer| {
+            let unlocked = changer.unlock(Unlock::Passphrase(&first), &UnlockOptions::new());
+            changer.add(&unlocked.unwrap(), &new, &plan(hash)).unwrap();
+        };
+        let seen = agree(&cryptsetup, &format!("{name} add"), &start, add);
+        let [both, old, only_new, nothing] = seen;
+        assert!(both > 0 && old > 0, "{seen:?}");
+        assert_eq!(only_new + nothing, 0, "{seen:?}");
+
+        let device = CrashDevice::new(start, SectorSize::S512);
+        with(&device, add);
+        let start = device.durable();
+        let remove: Action<'_> = &|changer| changer.remove(1, LastKeyslot::Keep).unwrap();
+        let seen = agree(&cryptsetup, &format!("{name} remove"), &start, remove);
+        let [both, old, only_new, nothing] = seen;
+        assert!(both > 0 && old > 0, "{seen:?}");
+        assert_eq!(only_new + nothing, 0, "{seen:?}");
+
+        let erase: Action<'_> = &|changer| assert_eq!(changer.erase(), Ok(vec![0, 1]));
+        let seen = agree(&cryptsetup, &format!("{name} erase"), &start, erase);
+        let [both, _, _, nothing] = seen;
+        assert!(both > 0 && nothing > 0, "{seen:?}");
     }
+}
+
+/// Cuts the power in a change and has both programs try both passphrases on a sample of what is
+/// left. Counts the images that open by both, the old one, the new one, and none.
+fn agree(cryptsetup: &Cryptsetup, name: &str, start: &Image, action: Action<'_>) -> [usize; 4] {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("volume.img");
+    let device = CrashDevice::new(start.clone(), SectorSize::S512);
+    with(&device, action);
+    let options = CrashOptions {
+        exhaustive_up_to: 1,
+        random: 1,
+        ..CrashOptions::default()
+    };
+    let mut seen = [0; 4];
+    let recording = device.recording();
+    let images = recording.for_each_crash(&options, |_, image| {
+        let bytes = image.to_vec();
+        let texts = [FIRST, "new"];
+        let ours = texts.map(|text| {
+            let with = passphrase(text);
+            let options = UnlockOptions::new();
+            run(&common::device(&bytes), Unlock::Passphrase(&with), &options).is_ok()
+        });
+        let theirs = texts.map(|text| {
+            // Written anew each time: reading repairs the file.
+            fs::write(&file, &bytes).unwrap();
+            cryptsetup.opens(&file, text, None)
+        });
+        assert_eq!(ours, theirs, "{name}");
+        let [both, old, new, nothing] = &mut seen;
+        *match ours {
+            [true, true] => both,
+            [true, false] => old,
+            [false, true] => new,
+            [false, false] => nothing,
+        } += 1;
+    });
+    let points = recording.points().count();
+    println!("{name}: {points} crash points, {images} images; both, old, new, none open: {seen:?}");
+    seen
 }

@@ -346,15 +346,22 @@ fn a_volume_key_of_the_callers_is_used_or_refused_by_its_length() {
 #[test]
 fn a_format_that_is_cut_off_leaves_the_whole_volume_or_none() {
     let passphrase = passphrase();
-    for options in [
-        cheap()
-            .integrity("hmac(sha256)")
-            .init(Init::Tags)
-            .keyslots_len(ByteLen::new(1 << 19))
-            .journal_sectors(SectorCount::new(1)),
-        FormatOptions::luks1()
-            .kdf(KdfChoice::HighEntropy)
-            .cipher_key_bytes(32),
+    for (name, options) in [
+        (
+            "luks2 with tags",
+            cheap()
+                .integrity("hmac(sha256)")
+                .init(Init::Tags)
+                .keyslots_len(ByteLen::new(1 << 19))
+                .journal_sectors(SectorCount::new(1)),
+        ),
+        ("luks2", cheap().keyslots_len(ByteLen::new(1 << 19))),
+        (
+            "luks1",
+            FormatOptions::luks1()
+                .kdf(KdfChoice::HighEntropy)
+                .cipher_key_bytes(32),
+        ),
     ] {
         let start = vec![0; 3 << 20];
         let medium = Arc::new(CrashDevice::from_bytes(&start, SectorSize::S512));
@@ -395,7 +402,11 @@ fn a_format_that_is_cut_off_leaves_the_whole_volume_or_none() {
                 }
             }
         }
-        println!("{none} images without a volume, {whole} with the whole one");
+        let points = recording.points().count();
+        println!(
+            "{name} format: {points} crash points, {none} images without a volume, {whole} with \
+             the whole one"
+        );
         assert!(none > 0 && whole > 0);
     }
 }
