@@ -59,7 +59,7 @@ impl fmt::Debug for DmTable {
 impl Volume {
     /// Gives the tables under which the kernel maps this volume as `name`, from `device`: a path,
     /// or a device number. A volume with tags takes two, the integrity target as `<name>_dif`
-    /// first.
+    /// first. A volume with lazy initialisation has errors there where nothing was written.
     ///
     /// # Format
     /// docs/formats/luks2.md, "Mapping".

@@ -296,6 +296,26 @@ pub enum Error {
     /// Verifying needs tags.
     #[error("this volume has no tags, so there is nothing to verify")]
     NothingToVerify,
+    /// An initialisation was cancelled or failed.
+    #[error(
+        "the initialisation stopped at byte {next}: {cause}; everything before is initialised, go on \
+         from there"
+    )]
+    InitStopped {
+        /// The first byte that is not initialised.
+        next: luksmith_block::ByteOffset,
+        /// Why it stopped.
+        #[source]
+        cause: Box<Self>,
+    },
+    /// A lazy volume was asked for what outlives its process.
+    #[error(
+        "this volume was made with lazy initialisation and ends with its process; it cannot {action}"
+    )]
+    LazyVolume {
+        /// What was asked for.
+        action: &'static str,
+    },
     /// Reading or writing the plaintext's other side failed.
     #[error("{what} failed: {source}")]
     Stream {
@@ -348,6 +368,8 @@ impl Error {
             Self::Footer { .. } => ErrorKind::Malformed,
             Self::NoUsableToken => ErrorKind::Caller,
             Self::NoTokenOpened { .. } => ErrorKind::WrongKey,
+            Self::InitStopped { cause, .. } => cause.kind(),
+            Self::LazyVolume { .. } => ErrorKind::Caller,
             Self::Stream { .. } => ErrorKind::Device,
         }
     }
@@ -364,6 +386,7 @@ impl Error {
                 source: luksmith_integrity::Error::Device { source },
             } => source.raw_os_error(),
             Self::Stream { source, .. } => source.raw_os_error(),
+            Self::InitStopped { cause, .. } => cause.raw_os_error(),
             _ => None,
         }
     }

@@ -18,18 +18,18 @@ mod staging;
 
 use std::sync::Arc;
 
-use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SectorNumber};
+use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SectorCount, SectorNumber};
 use luksmith_header::{Budget, Format, detect, foreign_signature};
 use luksmith_integrity::{Devices, FormatRequest};
 use luksmith_keyslot::{CandidateKey, Effort, Passphrase, SystemRandom, TryCryptoRng, VolumeKey};
 
-use crate::options::OpenOptions;
+use crate::options::{Journal, OpenOptions};
 use crate::plan::{Construction, Plan};
 use crate::stack::Stack;
 use crate::volume::Opened;
 use crate::{Error, Volume};
-use options::Resolved;
 pub use options::{FormatOptions, HeaderPlace, Init, KdfChoice, Overwrite, Version};
+use options::{Resolved, option};
 use staging::Staged;
 
 /// The keys of a new volume.
@@ -127,7 +127,10 @@ pub fn format_with<R: TryCryptoRng + ?Sized>(
     if let Some(header_device) = &header_device {
         staged.write_headers(header_device.as_ref())?;
     }
-    let stack = Stack::build(device, &plan, &staged.key, &opening)?;
+    let mut stack = Stack::build(device, &plan, &staged.key, &opening)?;
+    if options.init == Init::Lazy {
+        stack = stack.lazy()?;
+    }
     let opened = Opened {
         key: staged.key,
         keyslot: staged.keyslot,
@@ -244,10 +247,22 @@ fn prepare_data(
     let mut request = FormatRequest::new(spec.tuple_bytes(), plan.sector_size)?
         .start(start)
         .legacy_padding(options.legacy_padding);
-    if let Some(sectors) = options.journal_sectors {
+    // The smallest there is: a volume that ends with its process has nothing to recover.
+    let smallest = (options.init == Init::Lazy).then_some(SectorCount::new(1));
+    if let Some(sectors) = options.journal_sectors.or(smallest) {
         request = request.journal_sectors(sectors);
     }
     let devices = Devices::interleaved(Arc::clone(device));
     luksmith_integrity::format(&devices, &request, None, None)?;
-    init::run(device, plan, key, options, opening)
+    if matches!(options.init, Init::None | Init::Lazy) {
+        return Ok(());
+    }
+    // The journal is bypassed: nobody has the volume yet, and a crash leaves no header behind.
+    let opening = opening.clone().journal(Journal::Bypass);
+    let stack = Stack::build(Arc::clone(device), plan, key, &opening)?;
+    if let Some(volume) = stack.authenticated_device() {
+        let (threads, control) = (options.threads, &options.control);
+        init::run(volume, options.init, 0, threads, control).map_err(|stopped| stopped.cause)?;
+    }
+    Ok(stack.close()?)
 }

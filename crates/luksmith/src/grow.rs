@@ -38,6 +38,7 @@ impl Volume {
                 let (integrity, cipher) = device.into_parts();
                 grow(integrity, &cipher, init, control)
             }
+            Stack::Lazy(_) => Err(Error::LazyVolume { action: "grow" }),
             plain @ Stack::Plain(_) => {
                 plain.close()?;
                 Ok(size)
@@ -85,6 +86,13 @@ fn grow(
         Init::Tags => NewBlocks::Tags(&mut tags),
         Init::Wipe => NewBlocks::Blocks(&mut blocks),
         Init::None => NewBlocks::Leave,
+        Init::Lazy => {
+            return Err(Error::FormatOption {
+                option: "initialisation",
+                found: "lazy".into(),
+                rule: "it is chosen when the volume is made; use wipe, tags or none",
+            });
+        }
     };
     let grown = integrity.grow(new, control);
     if let Some(source) = failure.take() {

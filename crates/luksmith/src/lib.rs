@@ -40,6 +40,7 @@ mod encode;
 mod error;
 mod format;
 mod grow;
+mod lazy;
 mod open;
 mod options;
 mod plan;

@@ -1,5 +1,6 @@
 //! The layers between a device and its plaintext.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SectorNumber, Window};
@@ -10,6 +11,7 @@ use luksmith_integrity::{Devices, IntegrityDevice, Mode, OpenOptions as Integrit
 use luksmith_keyslot::VolumeKey;
 
 use crate::Error;
+use crate::lazy::LazyDevice;
 use crate::options::{Journal, JournalTrust, OpenOptions};
 use crate::plan::{Construction, Plan};
 
@@ -18,8 +20,12 @@ pub(crate) type Shared = Arc<dyn BlockDevice>;
 /// From the top: encryption, then a part of the device; or encryption, then integrity.
 pub(crate) enum Stack {
     Plain(CryptDevice<Window<Shared>>),
-    Authenticated(Box<AuthenticatedDevice<IntegrityDevice<Shared>>>),
+    Authenticated(Box<Authenticated>),
+    /// What was never written reads as zeros, for the life of this process.
+    Lazy(Box<LazyDevice<Authenticated>>),
 }
+
+pub(crate) type Authenticated = AuthenticatedDevice<IntegrityDevice<Shared>>;
 
 impl Stack {
     pub(crate) fn build(
@@ -101,16 +107,32 @@ impl Stack {
         match self {
             Self::Plain(device) => device,
             Self::Authenticated(device) => device.as_ref(),
+            Self::Lazy(device) => device.as_ref(),
         }
     }
 
+    /// Has sectors that were never written read as zeros. Without tags they read as noise anyway.
+    pub(crate) fn lazy(self) -> Result<Self, Error> {
+        Ok(match self {
+            Self::Authenticated(device) => Self::Lazy(Box::new(LazyDevice::new(*device)?)),
+            other => other,
+        })
+    }
+
     /// Gives the authenticated device, if the volume has tags.
-    pub(crate) fn authenticated_device(
-        &self,
-    ) -> Option<&AuthenticatedDevice<IntegrityDevice<Shared>>> {
+    pub(crate) fn authenticated_device(&self) -> Option<&Authenticated> {
         match self {
             Self::Plain(_) => None,
             Self::Authenticated(device) => Some(device),
+            Self::Lazy(device) => Some(device.inner()),
+        }
+    }
+
+    /// Gives the parts of a range, in bytes, that hold something.
+    pub(crate) fn initialised(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        match self {
+            Self::Lazy(device) => device.written(range).collect(),
+            _ => std::iter::once(range).collect(),
         }
     }
 
@@ -119,6 +141,7 @@ impl Stack {
         match self {
             Self::Plain(device) => device.flush(),
             Self::Authenticated(device) => device.into_inner().close(),
+            Self::Lazy(device) => device.into_inner().into_inner().close(),
         }
     }
 }

@@ -21,7 +21,7 @@ const CHUNK: u64 = 4 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// Bytes whose tags were checked.
+    /// Bytes whose tags were checked: all, but of a volume with lazy initialisation those written.
     pub bytes: u64,
     /// Sectors whose tags did not match.
     pub tampered: BadRanges,
@@ -96,6 +96,7 @@ impl Volume {
         control.begin(size);
         let next = AtomicU64::new(0);
         let found = Mutex::new(Found::default());
+        let checked = AtomicU64::new(0);
         let work = || -> Result<(), Error> {
             loop {
                 let start = next.fetch_add(CHUNK, Ordering::Relaxed);
@@ -104,7 +105,10 @@ impl Volume {
                 }
                 let range = start..size.min(start + CHUNK);
                 let mut bad = Vec::new();
-                self.verify_chunk(range.clone(), &mut bad)?;
+                for part in self.stack().initialised(range.clone()) {
+                    checked.fetch_add(part.end - part.start, Ordering::Relaxed);
+                    self.verify_chunk(part, &mut bad)?;
+                }
                 lock(&found).add(&bad);
                 control.advance(range.end - range.start)?;
             }
@@ -123,12 +127,12 @@ impl Volume {
         })?;
         let mut found = found.into_inner().unwrap_or_else(|held| held.into_inner());
         found.runs.sort_unstable_by_key(|run| run.first);
-        Ok(Self::report(size, &found))
+        Ok(Self::report(checked.into_inner(), &found))
     }
 
-    fn report(size: u64, found: &Found) -> VerifyReport {
+    fn report(checked: u64, found: &Found) -> VerifyReport {
         let mut report = VerifyReport {
-            bytes: size,
+            bytes: checked,
             ..VerifyReport::default()
         };
         for run in &found.runs {

@@ -213,6 +213,11 @@ impl Volume {
         &self.workers
     }
 
+    /// Tells whether sectors that were never written read as zeros because this process says so.
+    pub(crate) const fn is_lazy(&self) -> bool {
+        matches!(self.stack, Stack::Lazy(_))
+    }
+
     pub(crate) const fn stack(&self) -> &Stack {
         &self.stack
     }
@@ -242,6 +247,11 @@ impl BlockDevice for Volume {
     fn flush(&self) -> Result<(), BlockError> {
         self.counters
             .note(Request::Flush, self.stack.device().flush())
+    }
+
+    fn write_zeroes(&self, at: ByteOffset, len: ByteLen) -> Result<(), BlockError> {
+        let result = self.stack.device().write_zeroes(at, len);
+        self.counters.note(Request::Write(len.get()), result)
     }
 
     fn discard(&self, at: ByteOffset, len: ByteLen) -> Result<(), BlockError> {

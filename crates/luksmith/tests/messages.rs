@@ -102,6 +102,13 @@ fn every_error() -> Vec<Error> {
             source: None,
         },
         Error::NothingToVerify,
+        Error::InitStopped {
+            next: luksmith::block::ByteOffset::new(8_388_608),
+            cause: Box::new(Error::Device {
+                source: luksmith::block::Error::Cancelled,
+            }),
+        },
+        Error::LazyVolume { action: "grow" },
         Error::Stream {
             what: "writing the plaintext",
             source: std::io::Error::new(std::io::ErrorKind::StorageFull, "no space left"),

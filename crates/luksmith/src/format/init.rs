@@ -1,74 +1,152 @@
 //! What a fresh authenticated volume reads as.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SECTOR_BYTES, SectorNumber, TaggedDevice};
-use luksmith_crypt::AuthenticatedDevice;
-use luksmith_integrity::IntegrityDevice;
-use luksmith_keyslot::VolumeKey;
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Control, SECTOR_BYTES, SectorNumber, TaggedDevice,
+};
+use luksmith_keyslot::Threads;
 
-use super::options::{FormatOptions, Init};
-use crate::Error;
-use crate::options::{Journal, OpenOptions};
-use crate::plan::Plan;
-use crate::stack::Stack;
+use super::option;
+use super::options::Init;
+use crate::stack::Authenticated;
+use crate::{Error, Volume};
 
 /// Bytes of data that one thread takes at once.
 const CHUNK: u64 = 4 << 20;
 
-type Authenticated = AuthenticatedDevice<IntegrityDevice<Arc<dyn BlockDevice>>>;
-
-/// Initialises the tags of a volume whose superblock was just written.
-///
-/// The journal is bypassed: nobody has the volume yet, and a crash leaves no header behind.
-pub(super) fn run(
-    device: &Arc<dyn BlockDevice>,
-    plan: &Plan,
-    key: &VolumeKey,
-    options: &FormatOptions,
-    opening: &OpenOptions,
-) -> Result<(), Error> {
-    if options.init == Init::None {
-        return Ok(());
+impl Volume {
+    /// Initialises the sectors of an authenticated volume from byte `from` on, on several threads.
+    /// **What they held is lost.**
+    ///
+    /// For a volume that was made with [`Init::None`], which is there at once and is initialised
+    /// while, or before, it is used. Through a volume opened with
+    /// [`Journal::Bypass`](crate::Journal::Bypass) everything is written once, else twice.
+    ///
+    /// Work that was cancelled or failed goes on where it was: the error tells the byte from which.
+    /// Everything before it is initialised and durable. `control` sees bytes from 0 on.
+    ///
+    /// # Errors
+    /// [`Error::InitStopped`]; [`Error::NothingToVerify`] without tags; [`Error::FormatOption`]
+    /// for [`Init::Lazy`], which is chosen when a volume is made, and for [`Init::Tags`] where tags
+    /// over given data cannot be made; [`Error::Device`] if `from` is inside a sector.
+    pub fn initialise(
+        &self,
+        init: Init,
+        from: ByteOffset,
+        threads: Threads,
+        control: &Control,
+    ) -> Result<(), Error> {
+        let Some(volume) = self.stack().authenticated_device() else {
+            return Err(Error::NothingToVerify);
+        };
+        if init == Init::Lazy || self.is_lazy() {
+            return Err(option(
+                "initialisation",
+                "lazy",
+                "it is chosen when the volume is made, and lasts",
+            ));
+        }
+        let tags = volume.cipher().tags_given_ciphertext();
+        if init == Init::Tags && !tags {
+            return Err(option(
+                "initialisation",
+                "tags",
+                "it needs an integrity type hmac and an IV that is not stored; use wipe",
+            ));
+        }
+        if init == Init::None {
+            return Ok(());
+        }
+        self.check_range(from, ByteLen::ZERO)?;
+        let stopped = match run(volume, init, from.get(), threads, control) {
+            Ok(()) => return Ok(volume.flush()?),
+            Err(stopped) => stopped,
+        };
+        let next = match volume.flush() {
+            Ok(()) => ByteOffset::new(stopped.next),
+            // Nothing is known to be durable.
+            Err(_) => from,
+        };
+        Err(Error::InitStopped {
+            next,
+            cause: Box::new(stopped.cause),
+        })
     }
-    let opening = opening.clone().journal(Journal::Bypass);
-    let stack = Stack::build(Arc::clone(device), plan, key, &opening)?;
-    let Some(volume) = stack.authenticated_device() else {
-        return Ok(());
-    };
+}
+
+/// Work that came to byte `next`, and why no further.
+pub(super) struct Stopped {
+    next: u64,
+    pub(super) cause: Error,
+}
+
+/// Initialises what lies behind `from`. Chunks are taken in ascending order, so that what is done
+/// is one range, whoever was at work when it was stopped.
+pub(super) fn run(
+    volume: &Authenticated,
+    init: Init,
+    from: u64,
+    threads: Threads,
+    control: &Control,
+) -> Result<(), Stopped> {
     let size = volume.size().get();
-    options.control.begin(size);
-    let next = AtomicU64::new(0);
-    let work = || -> Result<(), Error> {
-        loop {
+    control.begin(size);
+    // Work that goes on shows how far it had come.
+    let _ = control.advance(from);
+    let next = AtomicU64::new(from);
+    let stop = AtomicBool::new(false);
+    let work = || -> Result<(), Stopped> {
+        while !stop.load(Ordering::Relaxed) {
+            if let Err(cause) = control.check() {
+                // Chunks that others have taken are finished by them.
+                return Err(Stopped {
+                    next: u64::MAX,
+                    cause: cause.into(),
+                });
+            }
             let start = next.fetch_add(CHUNK, Ordering::Relaxed);
             if start >= size {
                 return Ok(());
             }
             let len = CHUNK.min(size - start);
-            match options.init {
-                Init::Tags => tag_zeros(volume, start, len)?,
-                _ => volume.write_zeroes(ByteOffset::new(start), ByteLen::new(len))?,
+            let done = match init {
+                Init::Tags => tag_zeros(volume, start, len),
+                _ => volume
+                    .write_zeroes(ByteOffset::new(start), ByteLen::new(len))
+                    .map_err(Error::from),
+            };
+            if let Err(cause) = done {
+                stop.store(true, Ordering::Relaxed);
+                return Err(Stopped { next: start, cause });
             }
-            options.control.advance(len)?;
+            // Asked for again above: this chunk is done.
+            let _ = control.advance(len);
         }
+        Ok(())
     };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..options.threads.get())
-            .map(|_| scope.spawn(work))
-            .collect();
-        let mut result = work();
-        for other in others {
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.get()).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let theirs = others.into_iter().map(|other| {
             // A panic in a worker goes on in the caller.
-            let theirs = other
+            other
                 .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            result = result.and(theirs);
-        }
-        result
-    })?;
-    Ok(stack.close()?)
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        std::iter::once(own).chain(theirs).collect()
+    });
+    let taken = next.into_inner().min(size);
+    let first = results.into_iter().filter_map(Result::err);
+    match first.min_by_key(|stopped| stopped.next) {
+        None => Ok(()),
+        // Cancelled just when the last chunk was done.
+        Some(stopped) if stopped.next > taken && taken == size => Ok(()),
+        Some(stopped) => Err(Stopped {
+            next: stopped.next.min(taken),
+            cause: stopped.cause,
+        }),
+    }
 }
 
 /// Writes the tags under which zeros are the ciphertext of a range.

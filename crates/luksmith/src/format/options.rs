@@ -14,7 +14,7 @@ use luksmith_keyslot::cost::{DEFAULT_TARGET, Method};
 use luksmith_keyslot::{Kdf, Threads};
 
 use crate::Error;
-use crate::options::OpenOptions;
+use crate::options::{Journal, OpenOptions};
 use crate::plan::Construction;
 
 /// Which version of the format.
@@ -72,6 +72,12 @@ pub enum Init {
     /// Noise without an error: tags over the zeros that the device reads as. Only tags are written.
     /// A block that does not read as zeros stays an error. HMAC integrity only.
     Tags,
+    /// Zeros, in the process that made the volume: it remembers what was written, in one bit for
+    /// each sector. Nothing but superblock and one section of journal is written, however large the
+    /// device. For a volume that ends with its process: the header stays in memory
+    /// ([`HeaderPlace::Memory`]), writes bypass the journal, and whoever opened the volume again
+    /// would find errors where nothing was written.
+    Lazy,
     /// Errors, until a sector is written.
     None,
 }
@@ -285,7 +291,11 @@ impl FormatOptions {
 
     /// The options under which the new volume is opened.
     pub(crate) fn opening(&self) -> OpenOptions {
-        OpenOptions::new().keep_volume_key()
+        let opening = OpenOptions::new().keep_volume_key();
+        match self.init {
+            Init::Lazy => opening.journal(Journal::Bypass),
+            _ => opening,
+        }
     }
 
     /// As [`resolve`](Self::resolve), where the data become as long as they need to be.
@@ -368,6 +378,13 @@ impl FormatOptions {
                 &self.cipher,
                 "each overwrite would use a nonce again, which gives the authentication key away; \
                  use the IV random",
+            ));
+        }
+        if self.init == Init::Lazy && !matches!(self.place, HeaderPlace::Memory) {
+            return Err(option(
+                "initialisation",
+                "lazy",
+                "what was written is remembered in memory alone, so the header must be there too",
             ));
         }
         let is_hmac = matches!(spec.integrity(), Integrity::Hmac(_)) && spec.stored_iv_bytes() == 0;

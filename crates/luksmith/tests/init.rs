@@ -1,0 +1,284 @@
+//! What initialising costs, and how it is stopped and goes on.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use luksmith::block::{
+    BlockDevice, ByteLen, ByteOffset, Capabilities, Control, Error as BlockError, SectorSize,
+    SparseMemDevice,
+};
+use luksmith::{
+    CandidateKey, Error, ErrorKind, FormatOptions, HeaderPlace, Init, Journal, NewKeys,
+    OpenOptions, Threads, Unlock, Volume, format, open,
+};
+use luksmith_testkit::{CountingDevice, Fault, FaultDevice, FaultPlan};
+
+const MIB: u64 = 1 << 20;
+
+type Disk = Arc<CountingDevice<SparseMemDevice>>;
+
+fn disk(size: u64) -> Disk {
+    let device = SparseMemDevice::new(ByteLen::new(size), SectorSize::S512);
+    Arc::new(CountingDevice::new(device))
+}
+
+fn ephemeral(init: Init) -> FormatOptions {
+    FormatOptions::ephemeral().init(init)
+}
+
+fn made(device: impl BlockDevice + 'static, init: Init) -> Volume {
+    format(device, NewKeys::none(), &ephemeral(init)).expect("a volume")
+}
+
+fn threads(count: usize) -> Threads {
+    Threads::new(NonZeroUsize::new(count).expect("at least one"))
+}
+
+#[test]
+fn tags_alone_write_a_128th_and_the_journal() {
+    for size in [64 * MIB, 200 * MIB + 512 * 77] {
+        for profile in [FormatOptions::secure_mount(), FormatOptions::ephemeral()] {
+            let disk = disk(size);
+            let options = profile.header(HeaderPlace::Memory).init(Init::Tags);
+            let volume = format(Arc::clone(&disk), NewKeys::none(), &options).expect("a volume");
+            let usable = volume.size().get();
+            volume.close().expect("a clean close");
+            let devices = luksmith::integrity::Devices::interleaved(Arc::clone(&disk));
+            let start = luksmith::block::SectorNumber::ZERO;
+            let superblock = devices.read_superblock(start).expect("formatted");
+            let journal = u64::from(superblock.journal_sections()) * 264 * 512;
+            let written = disk.take().written_bytes;
+            let most = usable / 128 + journal + MIB;
+            println!("{size} bytes: {written} written, {most} allowed");
+            assert!(written <= most, "{written} bytes, {most} are allowed");
+            assert!(written >= usable / 128 + journal);
+        }
+    }
+}
+
+#[test]
+fn a_lazy_volume_costs_the_same_at_any_size_and_reads_as_zeros() {
+    let mut costs = Vec::new();
+    for size in [64 * MIB, 64 << 30, 1 << 40] {
+        let disk = disk(size);
+        let volume = made(Arc::clone(&disk), Init::Lazy);
+        let counts = disk.take();
+        costs.push((
+            counts.writes,
+            counts.written_bytes,
+            counts.reads,
+            counts.read_bytes,
+        ));
+        let end = ByteOffset::new(volume.size().get() - 4096);
+        let mut block = [1; 8192];
+        volume.read_at(ByteOffset::ZERO, &mut block).expect("zeros");
+        assert_eq!(block, [0; 8192]);
+        assert_eq!(disk.take().reads, 0, "the device is not asked");
+        volume.write_at(end, &[7; 4096]).expect("room enough");
+        volume
+            .write_at(ByteOffset::new(4096), &[8; 4096])
+            .expect("room enough");
+        volume
+            .read_at(ByteOffset::ZERO, &mut block)
+            .expect("half of it was written");
+        assert_eq!(
+            (block[0], block[4095], block[4096], block[8191]),
+            (0, 0, 8, 8)
+        );
+        let report = volume.verify(threads(2), &Control::new());
+        let report = report.expect("nothing fails");
+        assert!(report.is_clean());
+        assert_eq!(report.bytes, 8192);
+        volume.close().expect("a clean close");
+    }
+    assert_eq!(costs[0], costs[1]);
+    assert_eq!(costs[0], costs[2]);
+}
+
+#[test]
+fn what_a_host_puts_under_a_lazy_volume_does_not_show() {
+    let disk = disk(64 * MIB);
+    let volume = made(Arc::clone(&disk), Init::Lazy);
+    volume
+        .write_at(ByteOffset::ZERO, &[7; 4096])
+        .expect("room enough");
+    volume.flush().expect("a memory device");
+    // Block and tag of a written sector zeroed: it must not look new.
+    disk.write_zeroes(ByteOffset::ZERO, disk.size())
+        .expect("a memory device");
+    let mut block = [1; 4096];
+    assert!(matches!(
+        volume.read_at(ByteOffset::ZERO, &mut block),
+        Err(BlockError::TagMismatch { .. })
+    ));
+    assert_eq!(block, [0; 4096]);
+    volume
+        .read_at(ByteOffset::new(4096), &mut block)
+        .expect("never written");
+    let report = volume
+        .verify(threads(1), &Control::new())
+        .expect("nothing fails");
+    assert_eq!((report.tampered.sectors(), report.bytes), (8, 4096));
+    // Zeros forget it, without writing.
+    disk.take();
+    volume
+        .write_zeroes(ByteOffset::ZERO, ByteLen::new(4096))
+        .expect("nothing to fail");
+    volume
+        .read_at(ByteOffset::ZERO, &mut block)
+        .expect("forgotten");
+    assert_eq!((block, disk.take().writes), ([0; 4096], 0));
+}
+
+#[test]
+fn lazy_initialisation_is_for_volumes_that_end_with_their_process() {
+    let options = FormatOptions::secure_mount().init(Init::Lazy);
+    let disk = disk(64 * MIB);
+    let error = format(Arc::clone(&disk), NewKeys::none(), &options).expect_err("a header on disk");
+    assert!(matches!(error, Error::FormatOption { .. }), "{error}");
+    assert_eq!(disk.take().writes, 0);
+    let volume = made(Arc::clone(&disk), Init::Lazy);
+    let again = volume.initialise(Init::Wipe, ByteOffset::ZERO, threads(1), &Control::new());
+    assert!(matches!(again, Err(Error::FormatOption { .. })));
+    let error = volume
+        .grow(Init::Wipe, &Control::new())
+        .expect_err("it ends with its process");
+    assert!(matches!(error, Error::LazyVolume { .. }), "{error}");
+}
+
+/// Cancels its control after so many writes.
+struct Cancelling {
+    device: Disk,
+    control: Arc<Control>,
+    left: std::sync::atomic::AtomicU64,
+}
+
+impl BlockDevice for Cancelling {
+    fn size(&self) -> ByteLen {
+        self.device.size()
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.device.sector_size()
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), BlockError> {
+        self.device.read_at(at, buf)
+    }
+
+    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), BlockError> {
+        use std::sync::atomic::Ordering;
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.control.cancel();
+        }
+        self.device.write_at(at, data)
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        self.device.flush()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.device.capabilities()
+    }
+}
+
+fn reopened(device: impl BlockDevice + 'static, header: &[u8], key: &[u8]) -> Volume {
+    let header = luksmith::block::MemDevice::from_bytes(header, SectorSize::S512);
+    let key = CandidateKey::new(key).expect("a key");
+    let options = OpenOptions::new()
+        .detached_header(header)
+        .journal(Journal::Bypass);
+    open(device, Unlock::VolumeKey(&key), &options).expect("the volume opens")
+}
+
+#[test]
+fn work_that_was_cancelled_goes_on_where_it_was() {
+    for init in [Init::Wipe, Init::Tags] {
+        for count in [1, 3] {
+            let disk = disk(64 * MIB);
+            let volume = made(Arc::clone(&disk), Init::None);
+            let header = volume.header_image().expect("an image");
+            let key = volume.volume_key().expect("the key").expose().to_vec();
+            let size = volume.size().get();
+            volume.close().expect("a clean close");
+            let control = Arc::new(Control::new());
+            let writes = if init == Init::Wipe { 300 } else { 1 };
+            let device = Cancelling {
+                device: Arc::clone(&disk),
+                control: Arc::clone(&control),
+                left: writes.into(),
+            };
+            let volume = reopened(device, &header, &key);
+            let stopped = volume.initialise(init, ByteOffset::ZERO, threads(count), &control);
+            let (next, cause) = match stopped {
+                Err(Error::InitStopped { next, cause }) => (next, cause),
+                // All tags fit the cache: nothing is written before the last flush.
+                other => {
+                    assert!(init == Init::Tags && other.is_ok(), "{other:?}");
+                    continue;
+                }
+            };
+            assert_eq!(cause.kind(), ErrorKind::Caller);
+            assert!(next.get() > 0 && next.get() < size, "{next} of {size}");
+            // Nothing is closed: the process ends here. What lies before is initialised.
+            std::mem::forget(volume);
+            let volume = reopened(Arc::clone(&disk), &header, &key);
+            let mut done = vec![1; next.get().try_into().expect("small")];
+            volume
+                .read_at(ByteOffset::ZERO, &mut done)
+                .expect("it is initialised");
+            disk.take();
+            let control = Control::new();
+            volume
+                .initialise(init, next, threads(count), &control)
+                .expect("the rest");
+            assert_eq!(control.progress().done, size);
+            let again = disk.take().written_bytes;
+            let rest = size - next.get();
+            assert!(again < rest + rest / 64 + MIB, "{again} bytes for {rest}");
+            let report = volume
+                .verify(threads(2), &Control::new())
+                .expect("nothing fails");
+            assert!(report.is_clean() && report.bytes == size);
+        }
+    }
+}
+
+#[test]
+fn work_that_failed_tells_from_where_it_goes_on() {
+    let disk = disk(64 * MIB);
+    let volume = made(Arc::clone(&disk), Init::None);
+    let header = volume.header_image().expect("an image");
+    let key = volume.volume_key().expect("the key").expose().to_vec();
+    volume.close().expect("a clean close");
+    let faulty = Arc::new(FaultDevice::new(Arc::clone(&disk)));
+    let volume = reopened(Arc::clone(&faulty), &header, &key);
+    faulty.set_plan(Some(FaultPlan {
+        among: luksmith_testkit::Among::Only(luksmith::block::Operation::Write),
+        from: 300,
+        count: 1,
+        fault: Fault::Fails,
+    }));
+    let control = Control::new();
+    let error = volume
+        .initialise(Init::Wipe, ByteOffset::ZERO, threads(2), &control)
+        .expect_err("a write fails");
+    assert_eq!(error.kind(), ErrorKind::Device, "{error}");
+    let Error::InitStopped { next, .. } = error else {
+        panic!("{error}");
+    };
+    // 300 requests of 64 KiB are more than four chunks of 4 MiB.
+    assert!(
+        next.get() >= 8 * MIB && next.get() % (4 * MIB) == 0,
+        "{next}"
+    );
+    // A failed write of data fails that request alone: the same volume goes on.
+    volume
+        .initialise(Init::Wipe, next, threads(2), &Control::new())
+        .expect("the rest");
+    let report = volume
+        .verify(threads(2), &Control::new())
+        .expect("nothing fails");
+    assert!(report.is_clean());
+}
