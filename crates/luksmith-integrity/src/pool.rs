@@ -1,12 +1,14 @@
 //! Buffers of blocks that are used again, so that a write neither maps nor zeroes memory.
 
-use std::mem;
+use std::{collections::VecDeque, mem};
 
 use crate::sync::{Arc, Mutex};
 
-/// Bytes of unused buffers that are kept at most: about what a journal holds between two
-/// write-backs, so that not every lap maps and zeroes its memory anew.
-const KEPT_BYTES: usize = 16 << 20;
+/// Bytes of unused buffers that are kept at most.
+const KEPT_BYTES: usize = 4 << 20;
+
+/// Unused buffers that are kept at most, so that looking for one stays short.
+const KEPT_BUFFERS: usize = 256;
 
 /// Buffers that nobody uses at the moment.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +16,8 @@ pub(crate) struct Pool(Arc<Mutex<Free>>);
 
 #[derive(Debug, Default)]
 struct Free {
-    buffers: Vec<Vec<u8>>,
+    /// The one that was used last is at the end.
+    buffers: VecDeque<Vec<u8>>,
     bytes: usize,
 }
 
@@ -27,23 +30,41 @@ pub(crate) struct Buffer {
 
 impl Pool {
     /// Gives a buffer of `len` bytes with anything in it: ciphertext or tags of an earlier write.
+    ///
+    /// A journal holds its buffers for long, so a much larger one is not given for a few bytes.
     pub(crate) fn take(&self, len: usize) -> Buffer {
         let mut bytes = Vec::new();
         if let Ok(mut free) = self.0.lock() {
+            let fits =
+                |buffer: &Vec<u8>| (len..=len.saturating_mul(2)).contains(&buffer.capacity());
             // The newest is the likeliest to be in the processor's cache.
-            let fitting = free
-                .buffers
-                .iter()
-                .rposition(|buffer| buffer.capacity() >= len);
-            if let Some(index) = fitting {
-                bytes = free.buffers.swap_remove(index);
-                free.bytes -= bytes.capacity();
+            let fitting = free.buffers.iter().rposition(fits);
+            if let Some(found) = fitting.and_then(|index| free.buffers.remove(index)) {
+                free.bytes -= found.capacity();
+                bytes = found;
             }
         }
         bytes.resize(len, 0);
         Buffer {
             bytes,
             home: self.clone(),
+        }
+    }
+}
+
+impl Free {
+    /// Keeps a buffer, instead of the oldest ones if need be.
+    fn keep(&mut self, bytes: Vec<u8>) {
+        if bytes.capacity() > KEPT_BYTES {
+            return;
+        }
+        self.bytes += bytes.capacity();
+        self.buffers.push_back(bytes);
+        while self.bytes > KEPT_BYTES || self.buffers.len() > KEPT_BUFFERS {
+            let Some(oldest) = self.buffers.pop_front() else {
+                return;
+            };
+            self.bytes -= oldest.capacity();
         }
     }
 }
@@ -61,11 +82,8 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = mem::take(&mut self.bytes);
-        if let Ok(mut free) = self.home.0.lock()
-            && free.bytes + bytes.capacity() <= KEPT_BYTES
-        {
-            free.bytes += bytes.capacity();
-            free.buffers.push(bytes);
+        if let Ok(mut free) = self.home.0.lock() {
+            free.keep(bytes);
         }
     }
 }
@@ -81,13 +99,27 @@ mod tests {
         let first = pool.take(4096);
         let place = first.as_slice().as_ptr();
         drop(first);
-        let again = pool.take(100);
+        let again = pool.take(3000);
         assert_eq!(
             (again.as_slice().as_ptr(), again.as_slice().len()),
-            (place, 100)
+            (place, 3000)
         );
         let many: Vec<Buffer> = (0..20).map(|_| pool.take(1 << 20)).collect();
         drop(many);
         assert_eq!(pool.0.lock().unwrap().bytes, KEPT_BYTES);
+        let many: Vec<Buffer> = (0..1000).map(|_| pool.take(8)).collect();
+        drop(many);
+        assert_eq!(pool.0.lock().unwrap().buffers.len(), KEPT_BUFFERS);
+    }
+
+    /// The buffer of a commit went to the next small write, and stayed with it in the journal: a
+    /// mebibyte for each.
+    #[test]
+    fn a_few_bytes_do_not_take_a_large_buffer() {
+        let pool = Pool::default();
+        drop(pool.take(1 << 20));
+        let small = pool.take(4096);
+        assert!(small.bytes.capacity() <= 8192);
+        assert_eq!(pool.take(1 << 20).as_slice().len(), 1 << 20);
     }
 }
