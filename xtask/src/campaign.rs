@@ -25,7 +25,22 @@ struct Campaign {
     about: &'static str,
 }
 
-const CAMPAIGNS: [Campaign; 1] = [Campaign {
+const CAMPAIGNS: [Campaign; 2] = [VERDICTS, FORMAT];
+
+const VERDICTS: Campaign = Campaign {
+    name: "verdicts",
+    package: "luksmith-header",
+    test: "verdicts",
+    title: "Verdicts on changed headers",
+    about: "\
+Each recipe of luksmith-testkit changes a LUKS1 or LUKS2 header in one place. cryptsetup is asked
+whether it takes the header, which copy it writes anew, and which of three passphrases open it;
+its answers must be those of testvectors/headers/verdicts.txt. The same run holds our own verdict
+against that record: nothing that cryptsetup refuses is accepted, and what is refused beyond stands
+in differences.txt with its reason. Headers on which cryptsetup never ends are left out.",
+};
+
+const FORMAT: Campaign = Campaign {
     name: "format",
     package: "luksmith",
     test: "interop_options",
@@ -39,7 +54,7 @@ The library opens cryptsetup's by every key and by no other, and adds a keyslot 
 opens. The kernel maps a part of ours, reads what the library wrote, and writes; the library reads
 it back. Where cryptsetup needs the kernel to format, with tags and ciphers beyond AES, all of
 this happens there.",
-}];
+};
 
 /// Runs one campaign and writes its record.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -179,7 +194,7 @@ mod tests {
     fn a_record_has_what_was_printed_for_it_and_the_first_failure() {
         let printed =
             "seed 1\nrecord: made by the kernel too 20\nFAILED set 3: x\n  why\nFAILED y\n";
-        let text = record(&CAMPAIGNS[0], "cargo xtask campaign", "abc", printed);
+        let text = record(&FORMAT, "cargo xtask campaign", "abc", printed);
         assert!(text.contains("\n| commit | abc |\n| made by the kernel too | 20 |\n"));
         assert!(text.ends_with("```\nFAILED set 3: x\n  why\n```\n"));
         assert!(!text.contains("seed 1"));

@@ -175,12 +175,23 @@ fn the_installed_cryptsetup_gives_the_verdicts_on_record() {
         verdict.is_some_and(|verdict| !verdict.unlock.contains(&program::TOO_LONG))
     };
     let all: Vec<Recipe> = all.into_iter().step_by(step).filter(finishes).collect();
-    println!("{} recipes are asked about", all.len());
+    println!(
+        "record: headers that cryptsetup was asked about {}",
+        all.len()
+    );
     let mut wrong = String::new();
     for (name, verdict) in ask_all(&program, &all) {
         if on_record.get(&name) != Some(&verdict) {
             writeln!(wrong, "{name}\t{verdict}").unwrap();
         }
     }
+    println!(
+        "record: verdicts that are not those on record {}",
+        wrong.lines().count()
+    );
+    println!(
+        "record: headers where ours is another, as listed {}",
+        differences().len()
+    );
     assert!(wrong.is_empty(), "\n{wrong}");
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use luksmith_testkit::{
-    interop,
+    Oracle, interop,
     mangled::{Repair, Verdict},
 };
 
@@ -22,27 +22,43 @@ const NOT_ASKED: i32 = -1;
 /// Status that stands for "did not finish in time".
 pub(crate) const TOO_LONG: i32 = 99;
 
+/// The program that is installed, or the one that `cargo xtask oracle` unpacked, of any version.
+enum Place {
+    Installed(PathBuf),
+    Unpacked(Oracle),
+}
+
+impl Place {
+    fn command(&self) -> Command {
+        match self {
+            Self::Installed(path) => Command::new(path),
+            Self::Unpacked(oracle) => oracle.program("cryptsetup").expect("it was unpacked"),
+        }
+    }
+}
+
 pub(crate) struct Cryptsetup {
-    path: PathBuf,
+    place: Place,
     version: String,
     folder: tempfile::TempDir,
 }
 
 impl Cryptsetup {
-    /// Finds the installed program, or prints that there is none.
+    /// Finds the program of the oracle that the variable `LUKSMITH_ORACLE` names, else the installed
+    /// one, or says that there is none.
     pub(crate) fn find() -> Option<Self> {
-        let path = interop::program("cryptsetup")?;
-        let output = Command::new(&path)
-            .arg("--version")
-            .output()
-            .expect("it runs");
+        let place = match std::env::var_os("LUKSMITH_ORACLE") {
+            Some(_) => Place::Unpacked(interop::oracle()?),
+            None => Place::Installed(interop::program("cryptsetup")?),
+        };
+        let output = place.command().arg("--version").output().expect("it runs");
         let version = String::from_utf8_lossy(&output.stdout);
         let folder = tempfile::tempdir().expect("a folder for the copies");
         for word in ["one", "two", "wrong"] {
             fs::write(folder.path().join(word), word).expect("a key file");
         }
         Some(Self {
-            path,
+            place,
             version: version.lines().next().unwrap_or_default().to_string(),
             folder,
         })
@@ -80,7 +96,9 @@ impl Cryptsetup {
     }
 
     fn run(&self, arguments: &[&std::ffi::OsStr]) -> i32 {
-        let mut child = Command::new(&self.path)
+        let mut child = self
+            .place
+            .command()
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
