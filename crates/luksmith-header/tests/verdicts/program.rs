@@ -44,8 +44,8 @@ pub(crate) struct Cryptsetup {
 }
 
 impl Cryptsetup {
-    /// Finds the program of the oracle that the variable `LUKSMITH_ORACLE` names, else the installed
-    /// one, or says that there is none.
+    /// Finds the program of the oracle that the variable `LUKSMITH_ORACLE` names, else the
+    /// installed one, or says that there is none.
     pub(crate) fn find() -> Option<Self> {
         let place = match std::env::var_os("LUKSMITH_ORACLE") {
             Some(_) => Place::Unpacked(interop::oracle()?),
