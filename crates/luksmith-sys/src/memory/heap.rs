@@ -1,6 +1,6 @@
 //! Memory from the allocator, for systems whose own calls we do not use: nothing is locked there.
 
-use std::io;
+use std::{io, time::Duration};
 
 /// Bytes of memory that belong to one owner.
 pub(super) struct Mapping(Vec<u64>);
@@ -54,12 +54,19 @@ impl Mapping {
         false
     }
 
+    pub(super) fn use_small_pages(&self, _start: usize) {}
+
     /// Overwrites everything with zeros.
     pub(super) fn wipe(&mut self) {
         self.0.fill(0);
         // The compiler must assume that someone reads the zeros here, so the stores stay.
         std::hint::black_box(&mut self.0);
     }
+}
+
+/// Nothing is measured here: no page is huge.
+pub(super) fn thread_cpu_time() -> Duration {
+    Duration::ZERO
 }
 
 impl Drop for Mapping {

@@ -5,7 +5,7 @@
     reason = "mapping memory and telling the system about it takes raw pointers"
 )]
 
-use std::{ffi::c_void, io, ptr::NonNull, slice};
+use std::{ffi::c_void, io, ptr::NonNull, slice, time::Duration};
 
 use rustix::mm::{self, MapFlags, ProtFlags};
 
@@ -125,11 +125,27 @@ impl Mapping {
         false
     }
 
+    /// Takes back the request for huge pages from `start` on; pages that are there already stay.
+    pub(super) fn use_small_pages(&self, start: usize) {
+        #[cfg(target_os = "linux")]
+        self.advise_from(start, mm::Advice::LinuxNoHugepage);
+        #[cfg(not(target_os = "linux"))]
+        let _ = start;
+    }
+
     #[cfg(target_os = "linux")]
     fn advise(&self, advice: mm::Advice) -> bool {
-        // SAFETY: the range is our own mapping (invariant), and the advice that the two callers
-        // above give changes neither its contents nor its access rights.
-        unsafe { mm::madvise(self.data.as_ptr().cast(), self.len, advice) }.is_ok()
+        self.advise_from(0, advice)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn advise_from(&self, start: usize, advice: mm::Advice) -> bool {
+        let start = start.min(self.len);
+        let len = self.len - start;
+        // SAFETY: `start` is at most `self.len` and `len` what is left (above), so the pointer and
+        // the range are inside our own mapping (invariant); the advice that the callers above give
+        // changes neither its contents nor its access rights.
+        unsafe { mm::madvise(self.data.add(start).as_ptr().cast(), len, advice) }.is_ok()
     }
 
     /// Overwrites everything with zeros.
@@ -140,6 +156,18 @@ impl Mapping {
         // stores out, not even just before the memory is given back.
         std::hint::black_box(bytes);
     }
+}
+
+/// CPU time that this thread has used, the system's share included; the time of day on systems that
+/// cannot tell.
+pub(super) fn thread_cpu_time() -> Duration {
+    #[cfg(target_os = "linux")]
+    let id = rustix::time::ClockId::ThreadCPUTime;
+    #[cfg(not(target_os = "linux"))]
+    let id = rustix::time::ClockId::Monotonic;
+    rustix::time::clock_gettime(id)
+        .try_into()
+        .unwrap_or_default()
 }
 
 impl Drop for Mapping {
