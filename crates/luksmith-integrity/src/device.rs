@@ -219,9 +219,9 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             layout,
             written: Mutex::new(superblock.clone()),
             superblock,
+            pool: Pool::new(pool_bytes(&options)),
             options,
             codec,
-            pool: Pool::default(),
             ranges: RangeLock::new(),
             stop: Stop::default(),
             marked,
@@ -557,6 +557,18 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             self.write_in_place(first, &[data], tuples)
         })
     }
+}
+
+/// Bytes of buffers beside those that the journal holds: what several requests have in hand.
+const POOL_BYTES: usize = 4 << 20;
+
+/// Gives the bytes of buffers, in use or not, up to which unused ones are kept.
+fn pool_bytes(options: &OpenOptions) -> usize {
+    let journal = match options.mode {
+        Mode::Journal => options.journal_buffer.to_usize().unwrap_or(usize::MAX),
+        _ => 0,
+    };
+    POOL_BYTES.saturating_add(journal)
 }
 
 /// Checks that the devices' own sectors are no larger than a block.

@@ -72,7 +72,7 @@ fn ring(sections: u32, in_use: usize, watermark: u8) -> Ring {
 
 /// Blocks that all hold `value`.
 fn run(value: u8, blocks: usize) -> Run {
-    let pool = Pool::default();
+    let pool = Pool::new(1 << 20);
     let filled = || {
         let mut buffer = pool.take(blocks);
         buffer.as_mut_slice().fill(value);
