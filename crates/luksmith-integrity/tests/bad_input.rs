@@ -76,7 +76,12 @@ fn patched(bytes: &[u8], at: usize, patch: &[u8]) -> Vec<u8> {
 }
 
 fn field(name: &'static str, found: u64) -> impl Fn(&Error) -> bool {
-    move |error| matches!(error, Error::Field { field, found: is, .. } if *field == name && *is == found)
+    move |error| match error {
+        Error::Field {
+            field, found: is, ..
+        } => *field == name && *is == found,
+        _ => false,
+    }
 }
 
 #[test]
