@@ -92,10 +92,10 @@ fn run<const N: usize, const DECRYPT: bool, I: Ivs>(
                 encrypt_tweaks(tweak_keys, ivs, sector, &mut group);
             }
             tweaks = first_tweaks(&group[sector % WIDE], keys.last());
+            rounds::<N, DECRYPT>(&keys, state, now, chunk);
         } else {
-            tweaks = advance(now, keys.advance);
+            tweaks = rounds_advancing::<N, DECRYPT>(&keys, state, now, chunk);
         }
-        rounds::<N, DECRYPT>(&keys, state, now, chunk);
     }
 }
 
@@ -190,6 +190,17 @@ fn rounds<const N: usize, const DECRYPT: bool>(
             *one = round::<DECRYPT>(*one, key);
         }
     }
+    finish::<DECRYPT>(state, tweaks, &mut chunk);
+}
+
+/// The last round, which also whitens, and the store.
+#[inline]
+#[target_feature(enable = "aes")]
+fn finish<const DECRYPT: bool>(
+    state: [__m128i; WIDE],
+    tweaks: [__m128i; WIDE],
+    chunk: &mut Chunk<'_, STEP>,
+) {
     for ((to, one), tweak) in chunk
         .dst()
         .as_chunks_mut()
@@ -200,6 +211,32 @@ fn rounds<const N: usize, const DECRYPT: bool>(
     {
         store128(to, last_round::<DECRYPT>(one, tweak));
     }
+}
+
+/// [`rounds`], with the tweaks of the next step made between them: what waits for an AES round also
+/// keeps what stands behind it waiting, so other work has to stand among the rounds.
+#[inline]
+#[target_feature(enable = "aes,pclmulqdq")]
+fn rounds_advancing<const N: usize, const DECRYPT: bool>(
+    keys: &Keys<'_, N>,
+    mut state: [__m128i; WIDE],
+    tweaks: [__m128i; WIDE],
+    mut chunk: Chunk<'_, STEP>,
+) -> [__m128i; WIDE] {
+    const { assert!(WIDE < N - 1, "a round for each tweak") };
+    let rounds = black_box(keys.rounds);
+    let mut next = tweaks;
+    for (at, key) in rounds.0[1..N - 1].iter().enumerate() {
+        let key = load128(key);
+        for one in &mut state {
+            *one = round::<DECRYPT>(*one, key);
+        }
+        if let Some(tweak) = next.get_mut(at) {
+            *tweak = advanced(*tweak, keys.advance);
+        }
+    }
+    finish::<DECRYPT>(state, tweaks, &mut chunk);
+    next
 }
 
 #[inline]
@@ -275,18 +312,25 @@ fn times_x(tweak: __m128i) -> __m128i {
     _mm_xor_si128(_mm_add_epi64(tweak, tweak), enters)
 }
 
-/// The tweaks of the next step: times x^8, a shift by one byte.
+/// The tweaks of the next step.
 #[inline]
 #[target_feature(enable = "pclmulqdq")]
 fn advance(tweaks: [__m128i; WIDE], constant: __m128i) -> [__m128i; WIDE] {
-    let poly = _mm_set1_epi64x(0x87);
     let mut next = tweaks;
     for to in &mut next {
-        let back = _mm_clmulepi64_si128::<0x00>(_mm_srli_si128::<15>(*to), poly);
-        let up = _mm_slli_si128::<1>(*to);
-        *to = _mm_xor_si128(_mm_xor_si128(up, constant), back);
+        *to = advanced(*to, constant);
     }
     next
+}
+
+/// A tweak of the next step: times x^8, a shift by one byte.
+#[inline]
+#[target_feature(enable = "pclmulqdq")]
+fn advanced(tweak: __m128i, constant: __m128i) -> __m128i {
+    let poly = _mm_set1_epi64x(0x87);
+    let back = _mm_clmulepi64_si128::<0x00>(_mm_srli_si128::<15>(tweak), poly);
+    let up = _mm_slli_si128::<1>(tweak);
+    _mm_xor_si128(_mm_xor_si128(up, constant), back)
 }
 
 /// Encrypts one block, for values that are made once per key.
