@@ -104,7 +104,6 @@ fn every_built_in_profile_parses_and_bears_its_name() {
         "secure-mount",
         "constellation",
         "contrast",
-        "dstack",
         "mkcw",
     ] {
         assert!(names.contains(&wanted), "{wanted}");
@@ -149,7 +148,6 @@ fn each_scenario_accepts_its_own_volume() {
         judge("mkcw-protected", authenticated(argon2(4, 65536, 4))),
         Ok(())
     );
-    assert_eq!(judge("dstack", plain(pbkdf2())), Ok(()));
     assert_eq!(judge("mkcw-luks2", plain(pbkdf2())), Ok(()));
 }
 

@@ -128,7 +128,7 @@ pub struct Profile {
 }
 
 /// Names and texts of the profiles that come with the crate.
-const BUILT_IN: [(&str, &str); 9] = [
+const BUILT_IN: [(&str, &str); 8] = [
     ("emptydir", include_str!("profiles/emptydir.json")),
     ("secure-mount", include_str!("profiles/secure-mount.json")),
     (
@@ -137,7 +137,6 @@ const BUILT_IN: [(&str, &str); 9] = [
     ),
     ("constellation", include_str!("profiles/constellation.json")),
     ("contrast", include_str!("profiles/contrast.json")),
-    ("dstack", include_str!("profiles/dstack.json")),
     ("mkcw", include_str!("profiles/mkcw.json")),
     ("mkcw-luks2", include_str!("profiles/mkcw-luks2.json")),
     (
