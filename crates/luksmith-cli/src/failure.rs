@@ -29,6 +29,7 @@ impl Kind {
     pub(crate) const DEVICE: Self = Self::Of(ErrorKind::Device);
     pub(crate) const ALREADY_FORMATTED: Self = Self::Of(ErrorKind::AlreadyFormatted);
     pub(crate) const DAMAGED: Self = Self::Damaged;
+    pub(crate) const POLICY: Self = Self::Of(ErrorKind::Policy);
 
     const fn name(self) -> &'static str {
         match self {

@@ -248,7 +248,7 @@ pub enum Error {
     },
     /// There is something on the device already.
     #[error(
-        "the device holds {found}; its data would be lost: choose Overwrite::Allow if that is meant"
+        "the device holds {found}, which would be lost: choose Overwrite::Allow if that is meant"
     )]
     AlreadyFormatted {
         /// What was found.
@@ -258,6 +258,14 @@ pub enum Error {
     #[error("the header needs {needed} bytes with its keyslot areas, the device for it has {size}")]
     HeaderRoom {
         /// Bytes needed.
+        needed: ByteLen,
+        /// Size of the device.
+        size: ByteLen,
+    },
+    /// The device is too small for a new volume.
+    #[error("the device has {size}, a volume of these options needs at least {needed}")]
+    VolumeRoom {
+        /// Bytes needed: header, keyslot areas and one sector of data.
         needed: ByteLen,
         /// Size of the device.
         size: ByteLen,
@@ -359,7 +367,9 @@ impl Error {
             Self::SegmentSectorSize { .. }
             | Self::SegmentOffset { .. }
             | Self::SegmentSize { .. } => ErrorKind::Malformed,
-            Self::DeviceTooSmall { .. } | Self::HeaderRoom { .. } => ErrorKind::TooSmall,
+            Self::DeviceTooSmall { .. } | Self::HeaderRoom { .. } | Self::VolumeRoom { .. } => {
+                ErrorKind::TooSmall
+            }
             Self::AlreadyFormatted { .. } => ErrorKind::AlreadyFormatted,
             Self::NothingToVerify
             | Self::FixedSize { .. }

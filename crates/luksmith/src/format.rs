@@ -82,7 +82,8 @@ impl<'a> NewKeys<'a> {
 ///
 /// # Errors
 /// Before anything is written: [`Error::FormatOption`], [`Error::Cipher`],
-/// [`Error::AlreadyFormatted`], [`Error::Keyslot`], [`Error::Header`], [`Error::DeviceTooSmall`].
+/// [`Error::AlreadyFormatted`], [`Error::Keyslot`], [`Error::Header`], [`Error::HeaderRoom`],
+/// [`Error::VolumeRoom`].
 /// [`Error::Device`] and [`Error::Integrity`] may come later; the device then holds no volume.
 pub fn format(
     device: impl BlockDevice + 'static,
@@ -111,7 +112,10 @@ pub fn format_with<R: TryCryptoRng + ?Sized>(
         HeaderPlace::Detached(header) => Some(Arc::clone(header)),
         HeaderPlace::Memory => None,
     };
-    if let Some(header_device) = &header_device {
+    // The device of the data too where the header is elsewhere: tags and wiping go there at once,
+    // and whatever is written into the volume later.
+    refuse_what_is_there(&device, options)?;
+    if let HeaderPlace::Detached(header_device) = &options.place {
         refuse_what_is_there(header_device, options)?;
     }
     let header_len = header_device.as_ref().map(|device| device.size());
@@ -223,10 +227,8 @@ fn check_room(device: &Arc<dyn BlockDevice>, plan: &Plan) -> Result<(), Error> {
     let needed = plan.sector_size.byte_len();
     match plan.offset.checked_add(needed.get()) {
         Some(end) if end <= device.size().get() => Ok(()),
-        _ => Err(Error::DeviceTooSmall {
-            segment: plan.segment,
-            offset: plan.offset,
-            needed: needed.get(),
+        end => Err(Error::VolumeRoom {
+            needed: ByteLen::new(end.unwrap_or(u64::MAX)),
             size: device.size(),
         }),
     }

@@ -185,7 +185,13 @@ fn a_header_in_memory_or_on_a_device_of_its_own_opens_its_data() {
     drop(volume);
     let header = device(16 << 20);
     let detached = cheap().header(HeaderPlace::Detached(header.clone()));
-    let volume = made(&data, &detached);
+    // What the data's device has is kept as well, although nothing would be written there yet.
+    let passphrase = passphrase();
+    let keys = NewKeys::passphrase(&passphrase);
+    let error = format(data.clone(), keys, &detached).unwrap_err();
+    let found = "a dm-integrity device";
+    assert!(matches!(error, Error::AlreadyFormatted { found: it } if it == found));
+    let volume = made(&data, &detached.overwrite(Overwrite::Allow));
     assert_eq!(volume.size(), ByteLen::new(4 << 20));
     drop(volume);
     reopened(&data, &OpenOptions::new().detached_header(header));

@@ -89,6 +89,10 @@ fn every_error() -> Vec<Error> {
             needed: ByteLen::new(16_777_216),
             size: ByteLen::new(1_048_576),
         },
+        Error::VolumeRoom {
+            needed: ByteLen::new(16_781_312),
+            size: ByteLen::new(1 << 20),
+        },
         Error::StreamLength {
             announced: ByteLen::new(8192),
             found: ByteLen::new(8000),

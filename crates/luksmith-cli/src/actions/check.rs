@@ -32,6 +32,8 @@ struct Findings {
     facts: Vec<String>,
     notes: Vec<String>,
     problems: Vec<String>,
+    /// How many of the problems are what a policy asks for.
+    violations: usize,
 }
 
 impl Check {
@@ -283,6 +285,7 @@ impl Findings {
             self.facts
                 .push("the header is what the policy asks for".to_owned());
         }
+        self.violations = violations.len();
         self.problems.extend(violations);
     }
 
@@ -312,6 +315,11 @@ impl Findings {
     }
 
     fn failure(&self, count: &str) -> Failure {
-        Failure::new(Kind::DAMAGED, format!("{count} found"))
+        // A header in order that the policy does not want is not damaged.
+        let kind = match self.problems.len() == self.violations {
+            true => Kind::POLICY,
+            false => Kind::DAMAGED,
+        };
+        Failure::new(kind, format!("{count} found"))
     }
 }

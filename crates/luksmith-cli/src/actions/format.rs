@@ -215,9 +215,16 @@ impl Format {
 
     /// Adds what helps most to an error.
     fn explain(&self, error: luksmith::Error) -> Failure {
+        if let luksmith::Error::AlreadyFormatted { found } = error {
+            return Failure::new(
+                Kind::ALREADY_FORMATTED,
+                format!(
+                    "the device holds {found}, which would be lost; give -q or --force to overwrite it"
+                ),
+            );
+        }
         let failure = Failure::from(error);
         match failure.kind() {
-            Kind::ALREADY_FORMATTED => failure.hint("give -q or --force to overwrite it"),
             Kind::Cancelled => {
                 failure.hint("no header was written; run luksFormat again from the start")
             }

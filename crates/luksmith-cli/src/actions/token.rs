@@ -110,7 +110,9 @@ impl Token {
     }
 
     fn add(&self) -> Result<(), Failure> {
-        let Some(description) = &self.key_description else {
+        // An empty one unlocks nothing, here and in cryptsetup.
+        let description = self.key_description.as_ref();
+        let Some(description) = description.filter(|text| !text.is_empty()) else {
             return Err(Failure::caller(
                 "--key-description has to name the key in the kernel's keyring",
             ));

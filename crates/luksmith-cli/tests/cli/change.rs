@@ -274,6 +274,7 @@ fn tokens_come_and_go() {
     token("export", &["--token-id", "7"], "").fails(1, "there is no token 7");
     token("remove", &[], "").fails(1, "--token-id has to name the token");
     token("add", &[], "").fails(1, "--key-description has to name");
+    token("add", &["--key-description", ""], "").fails(1, "--key-description has to name");
     token("import", &[], "{} x").fails(1, "more behind the token's JSON");
     token("import", &[], "nonsense").fails(1, "JSON byte 0");
     token("import", &[], r#"{"type":"own","keyslots":["9"]}"#).fails(1, "is not in keyslots");

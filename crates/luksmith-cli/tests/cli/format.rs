@@ -392,3 +392,36 @@ fn quickstart_does_what_it_says() {
     let verify = luksmith_with(&["verify", &disk], b"correct horse battery staple");
     verify.fails(1, "8 bad sectors");
 }
+
+#[test]
+fn what_does_not_fit_is_refused_with_what_would() {
+    let scratch = Scratch::new();
+    let path = text(&scratch.path("disk"));
+    let sized =
+        |size: &str, options: &[&str]| format(&path, &[&["--size", size], options].concat());
+    sized("64K", &[]).fails(1, "the header needs 290816 bytes with its keyslot areas");
+    sized("1M", &[]).fails(1, "needs at least 1052672");
+    sized("16M", &[]).fails(1, "needs at least 16781312");
+    sized("2M", &["--type", "luks1"]).fails(1, "needs at least 2097664");
+    sized("64K", &["--type", "luks1"]).fails(1, "the header needs 2068480 bytes");
+    assert!(!std::path::Path::new(&path).exists());
+    assert_eq!(sized("16388K", &[]).text(), "");
+}
+
+#[test]
+fn a_detached_header_does_not_make_the_data_free_to_overwrite() {
+    // Tags and wiping went over a file system without a question, if the header was elsewhere.
+    let scratch = Scratch::new();
+    let mut disk = vec![0; 6 << 20];
+    // The mark of ext2 and its successors.
+    disk[1080..1082].copy_from_slice(&[0x53, 0xef]);
+    let (path, header) = (scratch.file("disk", &disk), text(&scratch.path("header")));
+    for tags in [&[][..], &["--integrity", "hmac-sha256"]] {
+        let options = [&["--header", &header], tags].concat();
+        format(&path, &options).fails(1, "ext4 file system, which would be lost; give -q");
+        assert!(bytes(&path) == disk);
+        assert!(!std::path::Path::new(&header).exists());
+    }
+    let tags = ["--header", &header, "--integrity", "hmac-sha256", "-q"];
+    assert_eq!(format(&path, &tags).text(), "");
+}

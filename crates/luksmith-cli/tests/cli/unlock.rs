@@ -167,6 +167,8 @@ fn a_policy_is_asked_before_any_key_is_derived() {
         json.stderr
     );
     luksmith(&["check", "--policy", "secure-mount", &disk]).fails(1, "found");
+    let json = luksmith(&["check", "--json", "--policy", "secure-mount", &disk]);
+    assert!(json.stderr.contains("\"kind\":\"policy\""), "{json:?}");
     luksmith(&["check", "--policy", "nope", &disk]).fails(1, "built in are emptydir");
     luksmith(&["check", "--require-integrity", &disk]).fails(1, "1 problem found");
     let uuid = luksmith(&["luksUUID", &disk]).text().trim_end().to_owned();

@@ -102,6 +102,20 @@ fn layout(request: &Request<'_>) -> Result<NewLayout, Error> {
             size: ByteLen::new(device_len),
         });
     }
+    // Where nobody chose a length, the device left no room for it.
+    let is_default = options.keyslots_len.is_none() && options.data_offset.is_none();
+    if is_default && request.passphrase.is_some() {
+        let headers = layout.header_size.bytes() * 2;
+        let key_bytes = u32::try_from(request.resolved.key_bytes).unwrap_or(u32::MAX);
+        let area = luks2::area_bytes(key_bytes);
+        let needed = headers.saturating_add(area);
+        if layout.total_len().get() < needed {
+            return Err(Error::HeaderRoom {
+                needed: ByteLen::new(needed),
+                size: ByteLen::new(device_len),
+            });
+        }
+    }
     let inside = layout.data_offset.get() < layout.total_len().get();
     if matches!(options.place, HeaderPlace::Attached) && inside {
         return Err(option(
