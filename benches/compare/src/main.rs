@@ -4,6 +4,7 @@
 //! prints the medians, and writes a record; with `--kernels` the kernels alone. `cargo xtask
 //! bench-report` makes docs/benchmarks.md of a record.
 
+mod export;
 mod gcm;
 mod harness;
 mod hash;
@@ -92,6 +93,7 @@ fn main() {
         samples.extend(volume::run(&filter));
         samples.extend(layers::run(&filter));
         samples.extend(programs::run(&filter));
+        samples.extend(export::run_both(&filter));
         for masked in &MASKED {
             samples.extend(run_masked(masked, &filter));
         }
