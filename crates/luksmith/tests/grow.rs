@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use luksmith::block::{
-    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, SectorSize, SparseMemDevice,
-    Window,
+    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, MemDevice, SectorCount,
+    SectorSize, SparseMemDevice, Window,
 };
 use luksmith::{
     CandidateKey, Error, ErrorKind, FormatOptions, HeaderPlace, Init, KdfChoice, NewKeys,
     OpenOptions, Threads, Unlock, Volume, format, open,
 };
+
+use luksmith_testkit::{CrashDevice, CrashOptions};
 
 const MIB: u64 = 1 << 20;
 
@@ -77,6 +79,64 @@ fn a_grown_volume_has_the_reference_size_and_all_of_it_reads() {
                 .unwrap();
             assert_eq!(block, [0; 4096]);
         }
+    }
+}
+
+#[test]
+fn power_loss_at_any_step_of_growing_leaves_the_old_or_the_new_size() {
+    for (init, no_journal) in [(Init::Tags, false), (Init::Wipe, false), (Init::Tags, true)] {
+        let mut options = FormatOptions::secure_mount()
+            .header(HeaderPlace::Memory)
+            .journal_sectors(SectorCount::new(1))
+            .init(Init::Wipe);
+        if no_journal {
+            options = options.without_journal();
+        }
+        // Small: every request is a crash, and each is verified as a whole.
+        let device = Arc::new(MemDevice::from_bytes(&vec![0; 400 << 10], SectorSize::S512));
+        let volume = format(Arc::clone(&device), NewKeys::none(), &options).expect("a volume");
+        let header = volume.header_image().expect("an image");
+        let key = volume.volume_key().expect("the key").expose().to_vec();
+        let old = volume.size();
+        volume.close().expect("a clean close");
+        // One block waits in the journal, or is in place.
+        let volume = reopened(Arc::clone(&device), &header, &key);
+        volume
+            .write_at(ByteOffset::ZERO, &[3; 4096])
+            .expect("a write");
+        volume.flush().expect("a memory device");
+        drop(volume);
+        let mut bytes = device.to_vec();
+        bytes.resize(700 << 10, 0);
+        let crash = Arc::new(CrashDevice::from_bytes(&bytes, SectorSize::S512));
+        let volume = reopened(Arc::clone(&crash), &header, &key);
+        let new = volume.grow(init, &Control::new()).expect("room enough");
+        assert!(new > old);
+        let (mut before, mut after) = (0, 0);
+        let crash_options = CrashOptions {
+            exhaustive_up_to: 4,
+            random: 3,
+            ..CrashOptions::default()
+        };
+        crash
+            .recording()
+            .for_each_crash(&crash_options, |_, image| {
+                let volume = reopened(image.to_mem(SectorSize::S512), &header, &key);
+                let mut block = [0; 4096];
+                volume
+                    .read_at(ByteOffset::ZERO, &mut block)
+                    .expect("it was flushed");
+                assert_eq!(block, [3; 4096]);
+                let report = volume.verify(Threads::default(), &Control::new());
+                assert!(report.expect("a memory device").is_clean(), "{init:?}");
+                if volume.size() == old {
+                    before += 1;
+                } else {
+                    assert_eq!(volume.size(), new);
+                    after += 1;
+                }
+            });
+        assert!(before > 5 && after > 0, "{before} before, {after} after");
     }
 }
 
