@@ -8,7 +8,9 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
+        mpsc,
     },
+    thread,
     time::Duration,
 };
 
@@ -267,8 +269,20 @@ fn marks_are_cleared_only_once_what_they_stand_for_is_durable() {
     device.write_at(at(0), &[2; 512]).expect("no faults here");
     let late = Arc::clone(&device);
     *hooked.hook.lock().expect("nobody panics") = Some(Box::new(move || {
-        // In the region that is marked already.
-        late.write_at(at(3), &[3; 512]).expect("no faults here");
+        // In the region that is marked already. Were this flush the one that clears the marks, the
+        // write would wait for it for ever.
+        let (done, wait) = mpsc::channel();
+        thread::spawn(move || {
+            let written = late.write_at(at(3), &[3; 512]);
+            // Nobody listens any more where it came too late.
+            let _ = done.send(written);
+        });
+        let written = wait.recv_timeout(Duration::from_secs(20));
+        assert_eq!(
+            written,
+            Ok(Ok(())),
+            "the first flush comes before the marks go"
+        );
     }));
     let before = crash.recording().events().len();
     device

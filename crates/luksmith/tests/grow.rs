@@ -21,7 +21,7 @@ fn part(device: &Arc<SparseMemDevice>, mib: u64) -> Window<Arc<SparseMemDevice>>
 }
 
 fn reopened(device: impl BlockDevice + 'static, header: &[u8], key: &[u8]) -> Volume {
-    let header = luksmith::block::MemDevice::from_bytes(header, SectorSize::S512);
+    let header = MemDevice::from_bytes(header, SectorSize::S512);
     let key = CandidateKey::new(key).expect("a key");
     let options = OpenOptions::new().detached_header(header);
     open(device, Unlock::VolumeKey(&key), &options).expect("the volume opens")
