@@ -119,3 +119,43 @@ fn a_crash_during_a_recalculation_of_everything_loses_no_mark() {
         assert!(count > 20, "{count}");
     }
 }
+
+/// With the superblock first, a crash left a bitmap where a journal was expected, and the device
+/// could not be opened any more.
+#[test]
+fn a_bitmap_that_marks_nothing_gives_way_to_a_journal_through_any_crash() {
+    let (bytes, blocks) = unclosed();
+    let disk = Arc::new(MemDevice::from_bytes(&bytes, SectorSize::S512));
+    recalculated(&disk, Recalculation::Due).expect("no faults here");
+    let devices = Devices::interleaved(Arc::clone(&disk));
+    let device = HashedDevice::open(devices, options(), DIGEST, None).expect("formatted");
+    device.write_at(at(30), &[5; 512]).expect("no faults here");
+    device
+        .commit_if_older_than(std::time::Duration::ZERO)
+        .expect("no faults here");
+    drop(device);
+    let image = Image::from_bytes(&disk.to_vec());
+    let disk = Arc::new(CrashDevice::new(image, SectorSize::S512));
+    let devices = Devices::interleaved(Arc::clone(&disk));
+    let device = HashedDevice::open(devices, options().mode(Mode::Journal), DIGEST, None)
+        .expect("nothing is marked");
+    device.unchecked().apply_journal().expect("no faults here");
+    let crash_options = CrashOptions {
+        random: 40,
+        ..CrashOptions::default()
+    };
+    let count = disk.recording().for_each_crash(&crash_options, |_, image| {
+        let disk = Arc::new(image.to_mem(SectorSize::S512));
+        // What is left of a journal may look like marks.
+        recalculated(&disk, Recalculation::Due).expect("it can be opened");
+        let devices = Devices::interleaved(disk);
+        let device = HashedDevice::open(devices, options().mode(Mode::Journal), DIGEST, None)
+            .expect("it can be opened");
+        let mut data = vec![0; blocks * 512];
+        device
+            .read_at(ByteOffset::ZERO, &mut data)
+            .expect("every tag matches");
+        assert_eq!((data[0], data[30 * 512]), (1, 5));
+    });
+    assert!(count > 40, "{count}");
+}

@@ -1,0 +1,198 @@
+//! Discards of devices with an internal hash: a block is what it was, or discarded, at any crash.
+
+#![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
+
+use std::sync::Arc;
+
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Error, MemDevice, SectorCount, SectorSize, SparseMemDevice,
+};
+use luksmith_integrity::{
+    Devices, DigestName, DiscardMarker, Error as IntegrityError, FormatRequest, HashedDevice,
+    Interleave, Mode, OpenOptions, format, random_salt,
+};
+use luksmith_testkit::{CrashDevice, CrashOptions};
+
+const BLOCKS: usize = 40;
+const KEY: &[u8] = b"the key of the tags";
+
+#[derive(Clone, Copy)]
+struct Kind {
+    digest: &'static str,
+    marker: DiscardMarker,
+}
+
+const KINDS: [Kind; 2] = [
+    Kind {
+        digest: "crc32c",
+        marker: DiscardMarker::Filler,
+    },
+    Kind {
+        digest: "hmac-sha256",
+        marker: DiscardMarker::Keyed,
+    },
+];
+
+impl Kind {
+    fn open<D: BlockDevice>(
+        self,
+        device: D,
+        options: OpenOptions,
+    ) -> Result<HashedDevice<D>, IntegrityError> {
+        let digest = DigestName::parse(self.digest).expect("a digest that is known");
+        let key = digest.is_keyed().then_some(KEY);
+        HashedDevice::open(Devices::interleaved(device), options, digest, key)
+    }
+
+    fn options(self, mode: Mode) -> OpenOptions {
+        OpenOptions::new()
+            .mode(mode)
+            .sectors_per_bit(8)
+            .tag_cache(ByteLen::new(0))
+            .discards(self.marker)
+    }
+
+    /// A device whose blocks all hold 1.
+    fn disk(self) -> Vec<u8> {
+        let disk = Arc::new(MemDevice::from_bytes(&[0; 128 << 10], SectorSize::S512));
+        // A tag that straddles two sectors may be torn: the mark is written in place, as Linux does.
+        let request = FormatRequest::new(32, SectorSize::S512)
+            .expect("a tag size that exists")
+            .journal_sectors(SectorCount::new(88))
+            .interleave(Interleave::Sectors(8))
+            .salt(Some(random_salt().expect("a generator")));
+        format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+        let options = OpenOptions::new().mode(Mode::Direct);
+        let device = self.open(Arc::clone(&disk), options).expect("formatted");
+        device
+            .write_at(ByteOffset::ZERO, &[1; BLOCKS * 512])
+            .expect("no faults here");
+        device.close().expect("no faults here");
+        disk.to_vec()
+    }
+}
+
+fn at(block: usize) -> ByteOffset {
+    ByteOffset::new(u64::try_from(block * 512).expect("small"))
+}
+
+fn long(blocks: usize) -> ByteLen {
+    ByteLen::new(u64::try_from(blocks * 512).expect("small"))
+}
+
+/// The first byte of each block.
+fn firsts<D: BlockDevice>(device: &HashedDevice<D>) -> Vec<u8> {
+    let mut data = [0; BLOCKS * 512];
+    device
+        .read_at(ByteOffset::ZERO, &mut data)
+        .expect("every block is old or discarded");
+    data.chunks(512).map(|block| block[0]).collect()
+}
+
+#[test]
+fn a_discarded_block_is_old_or_discarded_after_a_crash() {
+    for kind in KINDS {
+        for mode in [Mode::Journal, Mode::Bitmap] {
+            let disk = Arc::new(CrashDevice::from_bytes(&kind.disk(), SectorSize::S512));
+            let device = kind
+                .open(Arc::clone(&disk), kind.options(mode))
+                .expect("formatted");
+            // One block waits in the journal when it is discarded.
+            device.write_at(at(9), &[2; 512]).expect("no faults here");
+            device.discard(at(5), long(20)).expect("it can");
+            assert_eq!(firsts(&device)[4..26], {
+                let mut expected = [0; 22];
+                (expected[0], expected[21]) = (1, 1);
+                expected
+            });
+            device.flush().expect("no faults here");
+            device.close().expect("no faults here");
+            let options = CrashOptions {
+                random: 12,
+                ..CrashOptions::default()
+            };
+            let count = disk.recording().for_each_crash(&options, |_, image| {
+                let reader = kind.options(Mode::Journal).read_only(true);
+                let Ok(device) = kind.open(image.to_mem(SectorSize::S512), reader) else {
+                    panic!("{mode:?}: it can be opened");
+                };
+                if mode == Mode::Bitmap && kind.marker == DiscardMarker::Keyed {
+                    // A keyed device cut off in bitmap mode checks marked blocks too: block 9 was
+                    // being written.
+                    let mut block = [0; 512];
+                    for index in (0..BLOCKS).filter(|index| *index != 9) {
+                        device
+                            .read_at(at(index), &mut block)
+                            .expect("old or discarded");
+                    }
+                    return;
+                }
+                for (index, value) in firsts(&device).into_iter().enumerate() {
+                    let allowed: &[u8] = match index {
+                        9 => &[0, 1, 2],
+                        5..25 => &[0, 1],
+                        _ => &[1],
+                    };
+                    assert!(
+                        allowed.contains(&value),
+                        "{mode:?}: block {index} is {value}"
+                    );
+                }
+            });
+            assert!(count > 20, "{count}");
+            let again = kind
+                .open(disk.current().to_mem(SectorSize::S512), kind.options(mode))
+                .expect("closed");
+            assert_eq!(
+                firsts(&again).iter().filter(|value| **value == 0).count(),
+                20
+            );
+        }
+    }
+}
+
+#[test]
+fn a_device_once_used_with_keyed_discards_opens_with_nothing_else() {
+    let [filler, keyed] = KINDS;
+    let disk = Arc::new(SparseMemDevice::new(
+        ByteLen::new(128 << 10),
+        SectorSize::S512,
+    ));
+    disk.write_at(ByteOffset::ZERO, &keyed.disk())
+        .expect("a memory device");
+    let device = keyed
+        .open(Arc::clone(&disk), keyed.options(Mode::Journal))
+        .expect("formatted");
+    device.discard(at(0), long(1)).expect("it can");
+    device.close().expect("no faults here");
+    let plain = OpenOptions::new();
+    assert_eq!(
+        keyed.open(Arc::clone(&disk), plain).err(),
+        Some(IntegrityError::DiscardKeyed)
+    );
+    // A keyed mark needs a keyed hash, and whoever has no key cannot make one: the tag of a block
+    // that the host filled with f6 is wrong.
+    let unkeyed = filler.open(Arc::clone(&disk), keyed.options(Mode::Journal));
+    assert!(matches!(
+        unkeyed.err(),
+        Some(IntegrityError::DigestKeyMissing { .. })
+    ));
+    let device = keyed
+        .open(Arc::clone(&disk), keyed.options(Mode::Journal))
+        .expect("with the option");
+    let position = device
+        .layout()
+        .locate(luksmith_block::SectorNumber::new(8))
+        .expect("a block");
+    let sector = ByteOffset::new(position.tag.get() / 512 * 512);
+    let mut bytes = [0; 512];
+    disk.read_at(sector, &mut bytes).expect("a memory device");
+    let skip = usize::try_from(position.tag.get() % 512).expect("below 512");
+    bytes[skip..skip + 32].fill(0xf6);
+    disk.write_at(sector, &bytes).expect("a memory device");
+    let mut block = [0; 512];
+    assert!(matches!(
+        device.read_at(at(8), &mut block),
+        Err(Error::TagMismatch { .. })
+    ));
+}
