@@ -49,6 +49,16 @@ fn argon2(c: &mut Criterion) {
         });
     });
     assert_eq!(key, again, "what the memory held before does not matter");
+    let params = argon2::Params::new(16 << 10, 3, 4, Some(32)).expect("valid costs");
+    let theirs = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    group.bench_function("t3-m16MiB-p4/argon2-crate", |b| {
+        b.iter(|| {
+            theirs
+                .hash_password_into(black_box(PASSWORD), &[7; 32], &mut again)
+                .expect("sizes fit");
+        });
+    });
+    assert_eq!(key, again, "both derive the same key");
 }
 
 criterion_group!(benches, pbkdf2, argon2);

@@ -146,18 +146,16 @@ impl Arena {
     }
 }
 
-/// Bytes that the cost of one huge page speaks for.
-const STRETCH: usize = 16 * 1024 * 1024;
 /// The CPU time from which on a huge page comes from memory that a virtual machine's host has not
 /// given yet. Measured in one: 0.1 to 0.2 ms from memory that it has given, else 2 to 10 ms.
 /// Small pages come from what was in use a moment ago: 512 of them took 1.2 ms, and four passes of
 /// Argon2 over them 0.8 ms more.
 const HUGE_PAGE_COST: Duration = Duration::from_millis(1);
 
-/// Touches a huge page of every stretch, until one takes longer than `worth`: from there on, small
+/// Touches huge page after huge page, until one takes longer than `worth`: from there on, small
 /// pages take their place. Tells whether huge pages remain.
 fn settle_page_size(mapping: &mut Mapping, worth: Duration) -> bool {
-    for start in (0..mapping.bytes().len()).step_by(STRETCH) {
+    for start in (0..mapping.bytes().len()).step_by(HUGE_PAGE) {
         let before = mapping::thread_cpu_time();
         if let Some(byte) = mapping.bytes_mut().get_mut(start) {
             // It is zero already; the store makes the page come.
@@ -212,7 +210,7 @@ mod tests {
     #[test]
     fn huge_pages_that_cost_too_much_are_given_up_and_the_area_stays_zeros() {
         for (worth, kept) in [(Duration::MAX, true), (Duration::ZERO, false)] {
-            for len in [HUGE_PAGE, STRETCH, 2 * STRETCH + HUGE_PAGE, 3 * STRETCH] {
+            for len in [HUGE_PAGE, 3 * HUGE_PAGE, 9 * HUGE_PAGE] {
                 let mut mapping = Mapping::new(len, HUGE_PAGE).unwrap();
                 mapping.use_huge_pages();
                 // A clock that stands still for so long would keep them.
