@@ -55,7 +55,7 @@ impl Kind {
     /// A device whose blocks all hold 1.
     fn disk(self) -> Vec<u8> {
         let disk = Arc::new(MemDevice::from_bytes(&[0; 128 << 10], SectorSize::S512));
-        // A tag that straddles two sectors may be torn: the mark is written in place, as Linux does.
+        // A tag that straddles two sectors may be torn: the mark is written in place.
         let request = FormatRequest::new(32, SectorSize::S512)
             .expect("a tag size that exists")
             .journal_sectors(SectorCount::new(88))
