@@ -148,7 +148,7 @@ fn flushed_tags(mode: Mode) {
 #[test]
 fn flushed_tags_are_on_the_disk_whoever_flushes_beside_them() {
     for mode in [Mode::Journal, Mode::Direct] {
-        check_random(|| flushed_tags(mode), 3000);
-        check_pct(|| flushed_tags(mode), 3000, 3);
+        check_random(move || flushed_tags(mode), 2000);
+        check_pct(move || flushed_tags(mode), 2000, 3);
     }
 }
