@@ -47,20 +47,28 @@ fn dirty() -> Vec<u8> {
 
 type Disk = Arc<CountingDevice<MemDevice>>;
 
-/// Opens a copy of `bytes` and, if that works, asks for the first write; gives the error.
+/// Opens a copy of `bytes`; gives the error. Whatever it is, nothing is written, and no more is read
+/// than the device has, twice.
 ///
-/// Whatever it is, nothing is written, and no more is read than the device has, twice.
+/// What opens is also activated, as a first write does, in the same bounds of reading: that ends,
+/// with an error or without.
 fn error_of(bytes: &[u8], options: &OpenOptions) -> Option<Error> {
     let disk: Disk = Arc::new(CountingDevice::new(MemDevice::from_bytes(
         bytes,
         SectorSize::S512,
     )));
     let devices = Devices::interleaved(Arc::clone(&disk));
-    let error = HashedDevice::open(devices, options.clone(), DIGEST, None).err();
+    let opened = HashedDevice::open(devices, options.clone(), DIGEST, None);
     let counts = disk.take();
     assert_eq!((counts.writes, counts.flushes, counts.discards), (0, 0, 0));
     let most = 2 * u64::try_from(bytes.len()).expect("small");
+    let error = opened.as_ref().err().cloned();
     assert!(counts.read_bytes <= most, "{error:?}: {counts:?}");
+    if let Ok(device) = opened {
+        let activated = device.unchecked().apply_journal();
+        let counts = disk.take();
+        assert!(counts.read_bytes <= most, "{activated:?}: {counts:?}");
+    }
     error
 }
 

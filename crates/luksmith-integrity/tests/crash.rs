@@ -16,8 +16,8 @@ use luksmith_block::{
     BlockDevice, ByteLen, ByteOffset, Control, Error, SectorCount, SectorSize, TaggedDevice,
 };
 use luksmith_integrity::{
-    Devices, DigestName, Error as IntegrityError, FormatRequest, HashedDevice, Interleave, Mode,
-    OpenOptions, Recalculation, TagMaker, format, recalculate,
+    Devices, DigestName, DiscardMarker, Error as IntegrityError, FormatRequest, HashedDevice,
+    Interleave, Mode, OpenOptions, Recalculation, TagMaker, format, recalculate,
 };
 use luksmith_testkit::{CrashDevice, CrashOptions, Fates, Image, Prng, Recording};
 
@@ -414,4 +414,71 @@ fn after_power_loss_at_any_point_flushed_data_is_there_and_blocks_are_old_or_new
         seed += 1;
     }
     println!("{crashes} crashes, seeds up to {seed}");
+}
+
+/// A device with an internal hash over what is left of a power loss, with discards.
+fn discarding<D: BlockDevice>(device: Arc<D>) -> HashedDevice<Arc<D>> {
+    let options = OpenOptions::new()
+        .mode(Mode::Journal)
+        .discards(DiscardMarker::Filler);
+    HashedDevice::open(Devices::interleaved(device), options, DIGEST, None).expect("formatted")
+}
+
+#[test]
+fn a_discard_that_was_flushed_is_not_undone_by_the_journal_after_power_loss() {
+    let case = Case {
+        seed: 0,
+        block: SectorSize::S512,
+        sections: 3,
+        watermark: 50,
+        journal_buffer: 1 << 20,
+    };
+    // The entries of this session, or of one before it, whose journal is continued.
+    for reopened in [false, true] {
+        let start = formatted(&case);
+        let device = Arc::new(CrashDevice::from_bytes(&start, SectorSize::S512));
+        let mut hashed = discarding(Arc::clone(&device));
+        write(&hashed, 2, 3, 1);
+        hashed.flush().expect("no faults here");
+        if reopened {
+            std::mem::forget(hashed);
+            hashed = discarding(Arc::clone(&device));
+            write(&hashed, 7, 1, 1);
+        }
+        let block = ByteLen::new(512);
+        hashed
+            .discard(at(case.block, 3), block)
+            .expect("no faults here");
+        write(&hashed, 4, 1, 2);
+        hashed.flush().expect("no faults here");
+        device.mark(1);
+        write(&hashed, 9, 1, 2);
+        hashed.flush().expect("no faults here");
+        std::mem::forget(hashed);
+        let recording = device.recording();
+        let crash_options = CrashOptions {
+            fates: Fates::OldOrNew,
+            exhaustive_up_to: 4,
+            random: 2,
+            seed: 1,
+        };
+        let mut flushed = 0;
+        recording.for_each_crash(&crash_options, |point, image| {
+            let hashed = discarding(Arc::new(image.to_mem(SectorSize::S512)));
+            hashed.unchecked().apply_journal().expect("no faults here");
+            let mut bytes = [1; 512];
+            let mut found = |index| {
+                let read = hashed.read_at(at(case.block, index), &mut bytes);
+                read.expect("each block is old or new");
+                operation(case.block, index, &bytes)
+            };
+            let found = [2, 3, 4].map(&mut found);
+            assert!(found.iter().all(Option::is_some), "{found:?}");
+            if recording.marks_before(point.after).any(|mark| mark == 1) {
+                assert_eq!(found, [Some(1), Some(ZEROS), Some(2)], "{reopened}");
+                flushed += 1;
+            }
+        });
+        assert!(flushed > 0);
+    }
 }

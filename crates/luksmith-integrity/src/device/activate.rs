@@ -212,11 +212,20 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// Drains and empties the journal before something is written past it: a replay would otherwise
     /// put older blocks over it.
     pub(crate) fn put_journal_aside(&self) -> Result<(), DeviceError> {
+        self.past_journal(|| Ok(()))
+    }
+
+    /// Makes a change while the journal is empty, on disk too, and takes nothing: so no replay puts
+    /// anything older over it, nor what another thread writes meanwhile.
+    pub(super) fn past_journal(
+        &self,
+        change: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
         match &self.active()?.ring {
             Some(ring) => self
                 .stop
-                .guarded(|| ring.reset(self, |next| self.initialise_ring(next))),
-            None => Ok(()),
+                .guarded(|| ring.reset(self, |next| self.initialise_ring(next), change))?,
+            None => change(),
         }
     }
 }

@@ -94,6 +94,9 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     }
 
     /// Marks blocks as discarded, makes that durable, and passes the discard on.
+    ///
+    /// The marks do not go through the journal: the kernel's replay would not accept them. So the
+    /// journal is emptied first, on disk too, or its replay would put older blocks back.
     pub(crate) fn discard_blocks(
         &self,
         first: SectorNumber,
@@ -105,21 +108,18 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         if self.options.discards == DiscardMarker::Keyed {
             self.note_keyed_discards()?;
         }
-        if let Some(ring) = &active.ring {
-            while !ring.newest(range.clone())?.is_empty() {
-                self.stop.guarded(|| ring.drain(self))?;
-            }
-        }
         let (tag, spb) = (self.tag_bytes(), self.layout.block_size().sectors().get());
         let mut tags = vec![0; blocks * tag];
         for (index, tag) in tags.chunks_exact_mut(tag).enumerate() {
             maker.discard_tag(SectorNumber::new(range.start + wide(index) * spb), tag);
         }
         let first = range.start;
-        self.change_in_place(active, range, || {
-            self.write_tags_in_place(first, &tags)?;
-            self.flush_in_place()?;
-            self.discard_data(first, blocks)
+        self.past_journal(|| {
+            self.change_in_place(active, range, || {
+                self.write_tags_in_place(first, &tags)?;
+                self.flush_in_place()?;
+                self.discard_data(first, blocks)
+            })
         })
     }
 

@@ -314,27 +314,30 @@ impl Ring {
         }
     }
 
-    /// Drains the ring and, if the journal on disk has entries, lets `empty` initialise it, while
-    /// nobody takes an entry; the section given is where the next commit would have gone.
+    /// Drains the ring and, if the journal on disk has entries, lets `empty` initialise it; the
+    /// section given is where the next commit would have gone. Then does `change`, and gives what
+    /// that gives. Nobody takes an entry from before `empty` until `change` is done.
     ///
     /// # Errors
     /// [`Error::FailStop`], what the store gives, and what `empty` gives.
-    pub(crate) fn reset<S: Store>(
+    pub(crate) fn reset<S: Store, T>(
         &self,
         store: &S,
         empty: impl FnOnce(Resume) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        change: impl FnOnce() -> T,
+    ) -> Result<T, Error> {
         let mut state = loop {
             self.drain(store)?;
-            let state = self.state()?;
-            if state.live.is_empty() && !state.committing && !state.writing_back {
+            let mut state = self.state()?;
+            while state.committing || state.writing_back {
+                state = wait(&self.changed, state)?;
+                state.check()?;
+            }
+            if state.live.is_empty() {
                 break state;
             }
         };
-        if !state.touched && !state.stale {
-            return Ok(());
-        }
-        let next = state.next;
+        let next = (state.touched || state.stale).then_some(state.next);
         state.committing = true;
         state.resetting = true;
         drop(state);
@@ -342,18 +345,20 @@ impl Ring {
             ring: self,
             done: false,
         };
-        let result = empty(next);
+        let result = next.map_or(Ok(()), empty).map(|()| change());
         let mut state = turn.end()?;
         state.committing = false;
         state.resetting = false;
         self.changed.notify_all();
         match result {
-            Ok(()) => {
-                // The ring was closed as one whole lap.
-                state.next.sequence = state.next.sequence.next();
-                state.touched = false;
-                state.stale = false;
-                Ok(())
+            Ok(changed) => {
+                if next.is_some() {
+                    // The ring was closed as one whole lap.
+                    state.next.sequence = state.next.sequence.next();
+                    state.touched = false;
+                    state.stale = false;
+                }
+                Ok(changed)
             }
             Err(error) => {
                 state.failed = Some(Operation::Write);

@@ -238,14 +238,36 @@ fn a_panic_in_the_store_stops_the_ring_instead_of_hanging_it() {
 fn a_ring_that_was_emptied_goes_on_one_number_later() {
     let (ring, store) = (ring(3, 3, 100), Fake::default());
     ring.append(&store, 0, run(1, 1)).unwrap();
-    ring.reset(&store, |_| Ok(())).unwrap();
+    ring.reset(&store, |_| Ok(()), || ()).unwrap();
     let (next, touched) = ring.position().unwrap();
     assert_eq!(
         (next.section, next.sequence.index(), touched),
         (1, 2, false)
     );
     // A ring that nobody wrote to is left alone.
-    ring.reset(&store, |_| Err(Error::ReadOnly)).unwrap();
+    ring.reset(&store, |_| Err(Error::ReadOnly), || ()).unwrap();
+}
+
+#[test]
+fn nobody_takes_an_entry_during_a_change_past_the_journal() {
+    // Of a ring that was written and of one that was not.
+    for written in [true, false] {
+        let (ring, store) = (ring(3, 3, 100), Fake::default());
+        if written {
+            ring.append(&store, 0, run(1, 1)).unwrap();
+        }
+        std::thread::scope(|scope| {
+            let change = || {
+                let other = scope.spawn(|| ring.append(&Fake::default(), 7, run(1, 1)));
+                std::thread::sleep(Duration::from_millis(50));
+                assert!(newest(&ring).is_empty(), "an entry was taken");
+                other
+            };
+            let other = ring.reset(&store, |_| Ok(()), change).unwrap();
+            other.join().unwrap().unwrap();
+        });
+        assert_eq!(newest(&ring), [(7, 1)]);
+    }
 }
 
 #[test]
