@@ -47,11 +47,15 @@ pub fn user_key(description: &CStr) -> io::Result<Option<LockedBytes>> {
 pub fn add_user_key(description: &CStr, key: &[u8], lifetime: Duration) -> io::Result<()> {
     let seconds = u32::try_from(lifetime.as_secs().max(1)).unwrap_or(u32::MAX);
     let serial = add(description, key)?;
-    expire(serial, seconds)
+    expire(serial, seconds).inspect_err(|_| {
+        // Without a lifetime it would stay as long as the session. There is no more to be done if
+        // this fails too; the error is told in any case.
+        let _ = revoke(serial);
+    })
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use calls::{add, expire, read, request};
+use calls::{add, expire, read, request, revoke};
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn no_keyrings() -> io::Error {
@@ -70,6 +74,11 @@ fn add(_: &CStr, _: &[u8]) -> io::Result<i32> {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn expire(_: i32, _: u32) -> io::Result<()> {
+    Err(no_keyrings())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn revoke(_: i32) -> io::Result<()> {
     Err(no_keyrings())
 }
 
@@ -98,5 +107,21 @@ mod tests {
         let found = user_key(&here).expect("a keyring").expect("a key");
         assert_eq!(*found, bytes[..]);
         assert!(user_key(&name("nowhere")).expect("a keyring").is_none());
+    }
+
+    #[test]
+    fn a_key_that_was_revoked_gives_nothing() {
+        let text = format!("luksmith-sys:test:{}:revoked", std::process::id());
+        let name = std::ffi::CString::new(text).expect("no zero in it");
+        let serial = match add(&name, b"secret") {
+            Ok(serial) => serial,
+            // Some sandboxes allow no keyrings.
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+                return;
+            }
+        };
+        revoke(serial).expect("a key of ours");
+        assert!(!matches!(user_key(&name), Ok(Some(_))));
     }
 }

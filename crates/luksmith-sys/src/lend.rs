@@ -22,6 +22,9 @@ use shuttle::{
     thread,
 };
 
+/// Threads of one pool at most.
+const MOST_THREADS: usize = 1024;
+
 /// What a caller lends: called by several threads at once, any number of times.
 type Job<'a> = &'a (dyn Fn() + Sync);
 
@@ -42,9 +45,12 @@ type Job<'a> = &'a (dyn Fn() + Sync);
 /// A panic in a helper's call goes on in the caller; the thread lives on. Dropping this ends the
 /// threads once they are idle, which they are when no call of [`run`](Self::run) is under way. A
 /// child after `fork` has none of the threads, and may have a copy of the lock that is held for
-/// ever: there `run` calls the job on the caller's thread alone, and takes no lock.
+/// ever: there `run` calls the job on the caller's thread alone, and takes no lock. A child is known
+/// by its process number, so one that has its parent's (both are number 1, each in a PID namespace
+/// of its own) must not call `run`: it could wait for ever.
 pub struct Helpers {
     shared: Arc<Shared>,
+    threads: usize,
     /// The process that has the threads.
     process: u32,
 }
@@ -73,11 +79,11 @@ struct Lent {
     wanted: usize,
     /// Calls of helpers that are under way.
     active: usize,
-    panic: Option<Box<dyn Any + Send>>,
+    panic: Option<Panic>,
 }
 
 impl Helpers {
-    /// Starts `count` threads.
+    /// Starts `count` threads, 1024 at most.
     ///
     /// # Errors
     /// If the system refuses the first thread. With fewer than `count` the callers do more.
@@ -87,17 +93,21 @@ impl Helpers {
             work: Condvar::new(),
             idle: Condvar::new(),
         });
-        let helpers = Self {
+        let mut helpers = Self {
             shared,
+            threads: 0,
             process: std::process::id(),
         };
-        for index in 0..count {
+        for index in 0..count.min(MOST_THREADS) {
             let shared = Arc::clone(&helpers.shared);
             let started = thread::Builder::new()
                 .name(format!("luksmith-{index}"))
                 .spawn(move || shared.help());
-            if index == 0 {
-                started?;
+            match started {
+                Ok(_) => helpers.threads += 1,
+                Err(error) if index == 0 => return Err(error),
+                // What the system refuses now it would refuse again.
+                Err(_) => break,
             }
         }
         Ok(helpers)
@@ -114,7 +124,7 @@ impl Helpers {
         if self.is_foreign() {
             return job();
         }
-        let id = self.shared.lend(count, job);
+        let id = self.shared.lend(count.min(self.threads), job);
         // Takes the job back when it goes, however this function is left.
         let back = TakeBack {
             shared: &self.shared,
@@ -185,8 +195,14 @@ impl Shared {
                 // What the job works on is the caller's, to whom the panic is handed.
                 let result = catch_unwind(AssertUnwindSafe(job));
                 state = self.lock();
-                if state.end(id, result.err()) {
+                let (last, second) = state.end(id, result.err());
+                if last {
                     self.idle.notify_all();
+                }
+                if second.is_some() {
+                    drop(state);
+                    let_go(second);
+                    state = self.lock();
                 }
             } else if state.closing {
                 return;
@@ -212,15 +228,33 @@ impl State {
         Some((lent.id, lent.job))
     }
 
-    /// Notes the end of a call; tells whether the job has no other one under way.
-    fn end(&mut self, id: u64, panic: Option<Box<dyn Any + Send>>) -> bool {
+    /// Notes the end of a call; tells whether the job has no other one under way, and gives back
+    /// the panic if there was one before it.
+    fn end(&mut self, id: u64, panic: Option<Panic>) -> (bool, Option<Panic>) {
         // The entry is there: it stays while a call is under way.
         let Some(lent) = self.lent.iter_mut().find(|lent| lent.id == id) else {
-            return true;
+            return (true, panic);
         };
         lent.active -= 1;
-        lent.panic = lent.panic.take().or(panic);
-        lent.active == 0
+        let second = match &lent.panic {
+            None => {
+                lent.panic = panic;
+                None
+            }
+            Some(_) => panic,
+        };
+        (lent.active == 0, second)
+    }
+}
+
+/// What a panic carries. Its drop is a stranger's code: it never runs under the lock.
+type Panic = Box<dyn Any + Send>;
+
+/// Drops what a panic carries that nobody will see, also if that panics.
+fn let_go(panic: Option<Panic>) {
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        // Dropping this one could panic again.
+        std::mem::forget(another);
     }
 }
 
@@ -232,13 +266,13 @@ struct TakeBack<'a> {
 
 impl TakeBack<'_> {
     /// Takes it back and gives the panic of a helper, if there was one.
-    fn now(self) -> Option<Box<dyn Any + Send>> {
+    fn now(self) -> Option<Panic> {
         let panic = self.take();
         std::mem::forget(self);
         panic
     }
 
-    fn take(&self) -> Option<Box<dyn Any + Send>> {
+    fn take(&self) -> Option<Panic> {
         let mut state = self.shared.lock();
         let id = self.id;
         loop {
@@ -257,7 +291,7 @@ impl TakeBack<'_> {
 impl Drop for TakeBack<'_> {
     fn drop(&mut self) {
         // The caller's own panic goes on; a helper's is dropped with it.
-        drop(self.take());
+        let_go(self.take());
     }
 }
 
@@ -356,6 +390,52 @@ mod tests {
             assert_eq!(calls.into_inner(), 3, "the others were waited for");
             assert!(helpers.shared.lock().lent.is_empty());
         }
+    }
+
+    #[test]
+    fn a_second_panic_whose_value_panics_when_dropped_hangs_nobody() {
+        struct Bomb;
+
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("dropped");
+            }
+        }
+
+        let (sender, returned) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let helpers = Helpers::start(2).unwrap();
+            let caller = thread::current().id();
+            for _ in 0..20 {
+                let together = Barrier::new(3);
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    helpers.run(2, &|| {
+                        together.wait();
+                        if thread::current().id() != caller {
+                            std::panic::panic_any(Bomb);
+                        }
+                    });
+                }));
+                let panic = result.unwrap_err();
+                let is_first = panic.is::<Bomb>();
+                std::mem::forget(panic);
+                sender.send(is_first).unwrap();
+            }
+        });
+        for _ in 0..20 {
+            assert_eq!(returned.recv_timeout(Duration::from_secs(60)), Ok(true));
+        }
+    }
+
+    #[test]
+    fn no_more_calls_are_asked_for_than_there_are_threads() {
+        let helpers = Helpers::start(2).unwrap();
+        let calls = AtomicUsize::new(0);
+        helpers.run(usize::MAX, &|| counted(&calls));
+        assert!((1..=3).contains(&calls.into_inner()));
+        // A system may refuse some.
+        let many = Helpers::start(usize::MAX).unwrap();
+        assert!((1..=MOST_THREADS).contains(&many.threads));
     }
 
     #[test]

@@ -111,7 +111,10 @@ impl Arena {
             excluded_from_dumps: mapping.exclude_from_dumps(),
         };
         if protection.huge_pages {
-            protection.huge_pages = settle_page_size(&mut mapping, HUGE_PAGE_COST);
+            protection.huge_pages = {
+                let clock = mapping::thread_cpu_time;
+                settle_page_size(&mut mapping, HUGE_PAGE_COST, clock)
+            };
         }
         Ok(Self {
             mapping,
@@ -154,14 +157,18 @@ const HUGE_PAGE_COST: Duration = Duration::from_millis(1);
 
 /// Touches huge page after huge page, until one takes longer than `worth`: from there on, small
 /// pages take their place. Tells whether huge pages remain.
-fn settle_page_size(mapping: &mut Mapping, worth: Duration) -> bool {
+fn settle_page_size(
+    mapping: &mut Mapping,
+    worth: Duration,
+    mut clock: impl FnMut() -> Duration,
+) -> bool {
     for start in (0..mapping.bytes().len()).step_by(HUGE_PAGE) {
-        let before = mapping::thread_cpu_time();
+        let before = clock();
         if let Some(byte) = mapping.bytes_mut().get_mut(start) {
             // It is zero already; the store makes the page come.
             *std::hint::black_box(byte) = 0;
         }
-        if mapping::thread_cpu_time().saturating_sub(before) > worth {
+        if clock().saturating_sub(before) > worth {
             mapping.use_small_pages(start);
             return start > 0;
         }
@@ -209,14 +216,23 @@ mod tests {
 
     #[test]
     fn huge_pages_that_cost_too_much_are_given_up_and_the_area_stays_zeros() {
-        for (worth, kept) in [(Duration::MAX, true), (Duration::ZERO, false)] {
+        let worth = Duration::from_millis(1);
+        // The page that costs too much; the first one decides whether any remain.
+        for slow in [0, 1, 9] {
             for len in [HUGE_PAGE, 3 * HUGE_PAGE, 9 * HUGE_PAGE] {
                 let mut mapping = Mapping::new(len, HUGE_PAGE).unwrap();
                 mapping.use_huge_pages();
-                // A clock that stands still for so long would keep them.
-                if mapping::thread_cpu_time() > Duration::ZERO {
-                    assert_eq!(settle_page_size(&mut mapping, worth), kept, "{len}");
-                }
+                let mut looks = 0;
+                // Looked at before and after each touch.
+                let clock = || {
+                    looks += 1;
+                    let after_slow = looks >= 2 * slow + 2;
+                    Duration::from_millis(if after_slow { 3 } else { 1 })
+                };
+                let kept = settle_page_size(&mut mapping, worth, clock);
+                assert_eq!(kept, slow > 0, "{len}, page {slow}");
+                let pages = len / HUGE_PAGE;
+                assert_eq!(looks, 2 * pages.min(slow + 1), "{len}, page {slow}");
                 assert!(mapping.words().iter().all(|&word| word == 0), "{len}");
             }
         }
