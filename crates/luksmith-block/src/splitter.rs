@@ -80,13 +80,14 @@ impl Splitter {
         at: ByteOffset,
         buf: &mut [u8],
     ) -> Result<(), Error> {
-        let Some(split) = self.split(buf.len()) else {
-            return device.read_at(at, buf);
+        let result = match self.split(buf.len()) {
+            None => device.read_at(at, buf),
+            Some(split) => device.check_range(at, ByteLen::of(buf)).and_then(|()| {
+                let read = |at, part: &mut [u8]| device.read_at(at, part);
+                let outcome = self.run(split, at, buf.chunks_mut(split.part_bytes), read);
+                outcome.result(Operation::Read)
+            }),
         };
-        device.check_range(at, ByteLen::of(buf))?;
-        let read = |at, part: &mut [u8]| device.read_at(at, part);
-        let outcome = self.run(split, at, buf.chunks_mut(split.part_bytes), read);
-        let result = outcome.result(Operation::Read);
         result.inspect_err(|_| buf.fill(0))
     }
 
@@ -101,20 +102,36 @@ impl Splitter {
         data: &[u8],
     ) -> Result<(), Error> {
         let operation = Operation::Write;
+        self.change(operation, || {
+            let Some(split) = self.split(data.len()) else {
+                return device.write_at(at, data);
+            };
+            device.check_range(at, ByteLen::of(data))?;
+            let write = |at, part: &[u8]| device.write_at(at, part);
+            let outcome = self.run(split, at, data.chunks(split.part_bytes), write);
+            if outcome.panicked {
+                self.stopped.store(true, Ordering::Release);
+            }
+            outcome.result(operation)
+        })
+    }
+
+    /// Makes a change of the device that is not split, such as a discard.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::FailStop`], without calling it, if an earlier change panicked.
+    pub fn change(
+        &self,
+        operation: Operation,
+        work: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         if self.stopped.load(Ordering::Acquire) {
             return Err(Error::FailStop { operation });
         }
-        let _guard = StopOnPanic(&self.stopped);
-        let Some(split) = self.split(data.len()) else {
-            return device.write_at(at, data);
-        };
-        device.check_range(at, ByteLen::of(data))?;
-        let write = |at, part: &[u8]| device.write_at(at, part);
-        let outcome = self.run(split, at, data.chunks(split.part_bytes), write);
-        if outcome.panicked {
-            self.stopped.store(true, Ordering::Release);
-        }
-        outcome.result(operation)
+        let guard = StopOnPanic(&self.stopped);
+        let result = work();
+        std::mem::forget(guard);
+        result
     }
 
     /// Tells how a request of `len` bytes is split, if it is.
@@ -178,14 +195,13 @@ impl fmt::Debug for Splitter {
     }
 }
 
-/// Refuses further writes if it is dropped by a panic.
+/// Refuses further changes when it is dropped: by a panic, else it is forgotten. Whether the thread
+/// is panicking does not tell, for a change may be made while another panic unwinds.
 struct StopOnPanic<'a>(&'a AtomicBool);
 
 impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.store(true, Ordering::Release);
-        }
+        self.0.store(true, Ordering::Release);
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, SECTOR_BYTES, SectorNumber,
+    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, Operation, SECTOR_BYTES,
+    SectorNumber,
 };
 use zeroize::Zeroizing;
 
@@ -166,8 +167,15 @@ impl Volume {
             OnError::Zero => None,
         };
         if let Some(target) = by_position {
-            report.bytes = len;
-            report.zero_bytes = self.export_by_position(target, start..start + len, control)?;
+            let range = start..start + len;
+            match self.export_by_position(target, range, control) {
+                Ok(zeros) => (report.bytes, report.zero_bytes) = (len, zeros),
+                Err((whole, error)) => {
+                    // The error of the volume is the one to tell of.
+                    let _ = sink.cut(whole);
+                    return Err(error);
+                }
+            }
         } else {
             self.export_in_order(sink, start..start + len, options, control, &mut report)?;
         }
@@ -217,24 +225,25 @@ impl Volume {
     }
 
     /// Has every worker of the volume read, decrypt and write shares of the range, and gives the
-    /// number of bytes that were zero. Of several errors the one at the lowest position is given.
+    /// number of bytes that were zero. Of several errors the one at the lowest position is given,
+    /// with the number of bytes that are in place before it.
     fn export_by_position(
         &self,
         target: &dyn PositionSink,
         range: Range<u64>,
         control: &Control,
-    ) -> Result<u64, Error> {
+    ) -> Result<u64, (u64, Error)> {
         let next = AtomicU64::new(range.start);
         let zeros = AtomicU64::new(0);
         let failed: Mutex<Option<(u64, Error)>> = Mutex::new(None);
-        let over = AtomicBool::new(false);
+        let (over, panicked) = (AtomicBool::new(false), AtomicBool::new(false));
         let job = || {
             let mut buffer = Zeroizing::new(vec![0; SHARE]);
-            let _guard = OverOnPanic(&over);
+            let guard = NoteIfDropped([&over, &panicked]);
             while !over.load(Ordering::Acquire) {
                 let at = next.fetch_add(SHARE as u64, Ordering::Relaxed);
                 if at >= range.end {
-                    return;
+                    break;
                 }
                 let count = ByteLen::new(range.end - at)
                     .to_usize()
@@ -259,11 +268,17 @@ impl Volume {
                     }
                 }
             }
+            std::mem::forget(guard);
         };
         self.workers().run(&job);
+        if panicked.into_inner() {
+            // Reached only if an executor kept a panic to itself; nobody knows where it was.
+            let operation = Operation::Read;
+            return Err((0, BlockError::FailStop { operation }.into()));
+        }
         let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         match failed {
-            Some((_, error)) => Err(error),
+            Some((at, error)) => Err((at - range.start, error)),
             None => Ok(zeros.into_inner()),
         }
     }
@@ -351,13 +366,13 @@ impl Volume {
     }
 }
 
-/// Ends an export if it is dropped by a panic.
-struct OverOnPanic<'a>(&'a AtomicBool);
+/// Sets flags when it is dropped: by a panic, else it is forgotten.
+struct NoteIfDropped<'a>([&'a AtomicBool; 2]);
 
-impl Drop for OverOnPanic<'_> {
+impl Drop for NoteIfDropped<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.store(true, Ordering::Release);
+        for flag in self.0 {
+            flag.store(true, Ordering::Release);
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::{Error, Init, Volume};
 
 impl Volume {
     /// Makes the volume as large as its device has become, and closes it. Gives the new size in
-    /// bytes; open it again to use it.
+    /// bytes; open it again to use it. The volume is gone after an error too: one whose process
+    /// alone knows it ([`Init::Lazy`], or a key and header that nobody kept) goes with its data.
     ///
     /// A volume without tags has always the size of its device: nothing is done then. With tags,
     /// the new sectors are initialised as `init` says before the new size becomes valid, so that a

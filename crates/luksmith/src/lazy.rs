@@ -201,7 +201,8 @@ impl<D: BlockDevice> BlockDevice for LazyDevice<D> {
         let blocks = self.blocks(at, ByteLen::of(data));
         let _shared = self.ranges.shared(blocks.clone());
         self.device.write_at(at, data)?;
-        // Behind the write: a block of one that failed still reads as it did before.
+        // Behind the write: a new block of one that failed still reads as zeros. One that was
+        // written before reads as the device below has it after a failed write.
         self.written.insert(blocks);
         Ok(())
     }

@@ -283,6 +283,11 @@ impl OpenOptions {
     /// A volume with tags takes them if its tags are HMACs, no IVs are stored and the device
     /// promises zeros where it discarded: a discarded sector then reads as noise, the decryption of
     /// zeros, and not as an error. Others refuse discards all the same.
+    ///
+    /// With a journal, a discarded sector is written to it as any other: a block of zeros. That
+    /// costs as much as writing the sector to the journal, and gives its storage back afterwards;
+    /// where many gigabytes are to be discarded, a volume opened with
+    /// [`Journal::Bypass`] does it by tags alone.
     #[must_use]
     pub fn allow_discards(mut self) -> Self {
         self.discards = true;

@@ -250,13 +250,15 @@ impl BlockDevice for Volume {
     }
 
     fn write_zeroes(&self, at: ByteOffset, len: ByteLen) -> Result<(), BlockError> {
-        let result = self.stack.device().write_zeroes(at, len);
+        let write = || self.stack.device().write_zeroes(at, len);
+        let result = self.splitter.change(Operation::Write, write);
         self.counters.note(Request::Write(len.get()), result)
     }
 
     fn discard(&self, at: ByteOffset, len: ByteLen) -> Result<(), BlockError> {
         let result = if self.discards {
-            self.stack.device().discard(at, len)
+            let discard = || self.stack.device().discard(at, len);
+            self.splitter.change(Operation::Discard, discard)
         } else {
             Err(BlockError::Unsupported {
                 operation: Operation::Discard,

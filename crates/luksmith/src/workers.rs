@@ -124,7 +124,9 @@ mod pool {
     /// A panic on a thread of the pool goes on in the caller of the request; the thread lives on.
     /// Dropping the pool ends its threads: none has work left, because each request waits for what
     /// it began. A child after `fork` has none of the threads; the pool notices, and callers work
-    /// alone there.
+    /// alone there. Two forks it cannot make safe, and the child must not use the pool: one while
+    /// another thread is starting the pool's threads (in its first request that is split), and one
+    /// into a new PID namespace by a process that itself is number 1 of its own.
     pub struct WorkerPool {
         threads: usize,
         /// `None` if the system refused.

@@ -11,7 +11,7 @@ use luksmith::{
     CandidateKey, Error, ErrorKind, FormatOptions, HeaderPlace, Init, Journal, NewKeys,
     OpenOptions, Threads, Unlock, Volume, format, open,
 };
-use luksmith_testkit::{CountingDevice, Fault, FaultDevice, FaultPlan};
+use luksmith_testkit::{CountingDevice, CrashDevice, Fault, FaultDevice, FaultPlan};
 
 const MIB: u64 = 1 << 20;
 
@@ -148,7 +148,7 @@ fn lazy_initialisation_is_for_volumes_that_end_with_their_process() {
 
 /// Cancels its control after so many writes.
 struct Cancelling {
-    device: Disk,
+    device: Arc<CrashDevice>,
     control: Arc<Control>,
     left: std::sync::atomic::AtomicU64,
 }
@@ -194,35 +194,43 @@ fn reopened(device: impl BlockDevice + 'static, header: &[u8], key: &[u8]) -> Vo
 
 #[test]
 fn work_that_was_cancelled_goes_on_where_it_was() {
-    for init in [Init::Wipe, Init::Tags] {
+    // Of tags so many that the cache of the device below cannot keep them all.
+    for (init, bytes, sector_size, writes) in [
+        (Init::Wipe, 64 * MIB, SectorSize::S4096, 300),
+        (Init::Tags, 128 * MIB, SectorSize::S512, 1),
+    ] {
         for count in [1, 3] {
-            let disk = disk(64 * MIB);
-            let volume = made(Arc::clone(&disk), Init::None);
+            let empty = SparseMemDevice::new(ByteLen::new(bytes), SectorSize::S512);
+            let options = ephemeral(Init::None).sector_size(sector_size);
+            let disk = Arc::new(empty);
+            let volume = format(Arc::clone(&disk), NewKeys::none(), &options).expect("a volume");
             let header = volume.header_image().expect("an image");
             let key = volume.volume_key().expect("the key").expose().to_vec();
             let size = volume.size().get();
             volume.close().expect("a clean close");
+            let mut made = vec![0; bytes.try_into().expect("small")];
+            disk.read_at(ByteOffset::ZERO, &mut made)
+                .expect("a memory device");
+            let crash = CrashDevice::from_bytes(&made, SectorSize::S512).without_recording();
+            let crash = Arc::new(crash);
             let control = Arc::new(Control::new());
-            let writes = if init == Init::Wipe { 300 } else { 1 };
             let device = Cancelling {
-                device: Arc::clone(&disk),
+                device: Arc::clone(&crash),
                 control: Arc::clone(&control),
                 left: writes.into(),
             };
             let volume = reopened(device, &header, &key);
-            let stopped = volume.initialise(init, ByteOffset::ZERO, threads(count), &control);
-            let (next, cause) = match stopped {
-                Err(Error::InitStopped { next, cause }) => (next, cause),
-                // All tags fit the cache: nothing is written before the last flush.
-                other => {
-                    assert!(init == Init::Tags && other.is_ok(), "{other:?}");
-                    continue;
-                }
+            let error = volume
+                .initialise(init, ByteOffset::ZERO, threads(count), &control)
+                .expect_err("it was cancelled");
+            assert_eq!(error.kind(), ErrorKind::Caller);
+            let Error::InitStopped { next, .. } = error else {
+                panic!("{error}");
             };
-            assert_eq!(cause.kind(), ErrorKind::Caller);
             assert!(next.get() > 0 && next.get() < size, "{next} of {size}");
-            // Nothing is closed: the process ends here. What lies before is initialised.
-            std::mem::forget(volume);
+            // The power goes here. What lies before is initialised.
+            let left = crash.durable().to_mem(SectorSize::S512);
+            let disk = Arc::new(CountingDevice::new(left));
             let volume = reopened(Arc::clone(&disk), &header, &key);
             let mut done = vec![1; next.get().try_into().expect("small")];
             volume
@@ -236,13 +244,43 @@ fn work_that_was_cancelled_goes_on_where_it_was() {
             assert_eq!(control.progress().done, size);
             let again = disk.take().written_bytes;
             let rest = size - next.get();
-            assert!(again < rest + rest / 64 + MIB, "{again} bytes for {rest}");
+            let most = match init {
+                Init::Tags => rest / 16,
+                _ => rest + rest / 64,
+            };
+            assert!(again < most + MIB, "{again} bytes for {rest}");
             let report = volume
                 .verify(threads(2), &Control::new())
                 .expect("nothing fails");
             assert!(report.is_clean() && report.bytes == size);
         }
     }
+}
+
+#[test]
+fn a_last_flush_that_failed_tells_that_nothing_is_known_to_be_durable() {
+    let disk = disk(64 * MIB);
+    let volume = made(Arc::clone(&disk), Init::None);
+    let header = volume.header_image().expect("an image");
+    let key = volume.volume_key().expect("the key").expose().to_vec();
+    volume.close().expect("a clean close");
+    let faulty = Arc::new(FaultDevice::new(Arc::clone(&disk)));
+    let volume = reopened(Arc::clone(&faulty), &header, &key);
+    faulty.set_plan(Some(FaultPlan {
+        among: luksmith_testkit::Among::Only(luksmith::block::Operation::Flush),
+        from: 0,
+        count: u64::MAX,
+        fault: Fault::Fails,
+    }));
+    let from = ByteOffset::new(4 * MIB);
+    let error = volume
+        .initialise(Init::Tags, from, threads(2), &Control::new())
+        .expect_err("the flush fails");
+    assert_eq!(error.kind(), ErrorKind::Device, "{error}");
+    let Error::InitStopped { next, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(next, from);
 }
 
 #[test]

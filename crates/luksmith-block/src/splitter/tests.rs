@@ -309,3 +309,66 @@ fn a_panic_that_an_executor_swallows_is_an_error_all_the_same() {
         assert_eq!(write, stopped(Operation::Write));
     }
 }
+
+#[test]
+fn a_write_that_works_while_another_panic_unwinds_stops_nothing() {
+    struct Last<'a>(&'a Splitter, &'a Bad, usize);
+
+    impl Drop for Last<'_> {
+        fn drop(&mut self) {
+            assert!(thread::panicking());
+            let written = self.0.write_at(self.1, ByteOffset::ZERO, &vec![7; self.2]);
+            assert_eq!(written, Ok(()));
+        }
+    }
+
+    for len in [512, 2 << 20] {
+        let splitter = Splitter::new(Arc::new(Scoped(2)), 0);
+        let device = Bad::new(&[]);
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            let _last = Last(&splitter, &device, len);
+            panic!("for a reason of its own");
+        }));
+        assert!(unwound.is_err());
+        let after = splitter.write_at(&device, ByteOffset::ZERO, &[8; 512]);
+        assert_eq!(after, Ok(()), "after {len} bytes");
+    }
+}
+
+#[test]
+fn a_panic_in_a_change_ends_all_changes() {
+    let splitter = Splitter::inline();
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        splitter.change(Operation::Discard, || panic!("in a discard"))
+    }));
+    assert!(caught.is_err());
+    let operation = Operation::Discard;
+    let mut called = false;
+    let after = splitter.change(operation, || {
+        called = true;
+        Ok(())
+    });
+    assert_eq!((after, called), (Err(Error::FailStop { operation }), false));
+    let operation = Operation::Write;
+    let after = splitter.write_at(&Bad::new(&[]), ByteOffset::ZERO, &[8; 512]);
+    assert_eq!(after, Err(Error::FailStop { operation }));
+}
+
+#[test]
+fn nothing_of_a_read_that_fails_is_handed_out_whatever_its_size() {
+    for splitter in splitters() {
+        for len in [512, 2 << 20] {
+            // The device has put its bytes there when it meets the sector.
+            let device = Bad::new(&[(0, Place::Unreadable)]);
+            let mut read = vec![1; len];
+            let result = splitter.read_at(&device, ByteOffset::ZERO, &mut read);
+            assert!(result.is_err());
+            assert!(read.iter().all(|byte| *byte == 0), "{splitter:?}, {len}");
+            // Past the end: nobody is asked.
+            read.fill(1);
+            let end = ByteOffset::new(SIZE as u64);
+            assert!(splitter.read_at(&device, end, &mut read).is_err());
+            assert!(read.iter().all(|byte| *byte == 0), "{splitter:?}, {len}");
+        }
+    }
+}

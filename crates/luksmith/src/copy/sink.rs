@@ -1,7 +1,7 @@
 //! Where an export goes.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 
 use luksmith_block::ByteLen;
 
@@ -25,8 +25,8 @@ pub trait ExportSink {
     /// What the system says.
     fn finish(&mut self) -> std::io::Result<()>;
 
-    /// Makes room for the next `len` bytes and gives a way to put them in any order, from several
-    /// threads at once; `None` where bytes must come one after the other.
+    /// Gives a way to put the next `len` bytes in any order, from several threads at once; `None`
+    /// where bytes must come one after the other.
     ///
     /// # Errors
     /// What the system says.
@@ -34,9 +34,20 @@ pub trait ExportSink {
         let _ = len;
         Ok(None)
     }
+
+    /// Of what [`by_position`](Self::by_position) asked for, only the first `len` bytes came; the
+    /// rest is to go. [`finish`](Self::finish) is not called after it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn cut(&mut self, len: u64) -> std::io::Result<()> {
+        let _ = len;
+        Ok(())
+    }
 }
 
-/// A sink whose bytes may come in any order, each once. Positions count from its beginning.
+/// A sink whose bytes may come in any order, each once. Positions count from where the export begins
+/// in it.
 pub trait PositionSink: Sync {
     /// Takes bytes at a position.
     ///
@@ -71,10 +82,15 @@ impl<W: Write> ExportSink for Stream<W> {
 
 /// A sink that leaves holes in a file where the plaintext is zero.
 ///
-/// The file is empty at first: what it held before would show through the holes.
+/// The file is empty at first: what it held before would show through the holes. It gets its full
+/// length when an export is finished; one that failed leaves it as long as what is whole. A further
+/// export goes behind the ones before.
 #[derive(Debug)]
 pub struct SparseFile {
     file: File,
+    /// Where the export by position begins.
+    base: u64,
+    /// Bytes taken so far, zeros included.
     len: u64,
 }
 
@@ -85,22 +101,24 @@ impl SparseFile {
     /// What the system says.
     pub fn new(file: File) -> std::io::Result<Self> {
         file.set_len(0)?;
-        let mut sink = Self { file, len: 0 };
-        sink.file.seek(SeekFrom::Start(0))?;
-        Ok(sink)
+        Ok(Self {
+            file,
+            base: 0,
+            len: 0,
+        })
     }
 }
 
 impl ExportSink for SparseFile {
     fn data(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.file.write_all(bytes)?;
+        write_all_at(&self.file, self.len, bytes)?;
         self.len += ByteLen::of(bytes).get();
         Ok(())
     }
 
     fn zeros(&mut self, len: u64) -> std::io::Result<()> {
         self.len += len;
-        self.file.seek(SeekFrom::Start(self.len)).map(drop)
+        Ok(())
     }
 
     fn finish(&mut self) -> std::io::Result<()> {
@@ -109,18 +127,20 @@ impl ExportSink for SparseFile {
     }
 
     fn by_position(&mut self, len: u64) -> std::io::Result<Option<&dyn PositionSink>> {
-        if self.len != 0 {
-            return Ok(None);
-        }
-        self.file.set_len(len)?;
-        self.len = len;
+        self.base = self.len;
+        self.len += len;
         Ok(Some(self))
+    }
+
+    fn cut(&mut self, len: u64) -> std::io::Result<()> {
+        self.len = self.base + len;
+        self.file.set_len(self.len)
     }
 }
 
 impl PositionSink for SparseFile {
     fn data_at(&self, at: u64, bytes: &[u8]) -> std::io::Result<()> {
-        write_all_at(&self.file, at, bytes)
+        write_all_at(&self.file, self.base + at, bytes)
     }
 
     fn zeros_at(&self, _: u64, _: u64) -> std::io::Result<()> {

@@ -20,11 +20,15 @@ impl Volume {
     /// **What they held is lost.**
     ///
     /// For a volume that was made with [`Init::None`], which is there at once and is initialised
-    /// while, or before, it is used. Through a volume opened with
-    /// [`Journal::Bypass`](crate::Journal::Bypass) everything is written once, else twice.
+    /// before it is used: until this has returned, nobody may write behind `from`, through this or
+    /// another volume. Nothing records which sectors were written. [`Init::Wipe`] puts zeros over
+    /// them, and [`Init::Tags`] tags that do not match, so that they can never be read again.
+    /// Through a volume opened with [`Journal::Bypass`](crate::Journal::Bypass) everything is
+    /// written once, else twice.
     ///
     /// Work that was cancelled or failed goes on where it was: the error tells the byte from which.
-    /// Everything before it is initialised and durable. `control` sees bytes from 0 on.
+    /// Everything before it is initialised and durable, and may be used. `control` sees bytes from 0
+    /// on.
     ///
     /// # Errors
     /// [`Error::InitStopped`]; [`Error::NothingToVerify`] without tags; [`Error::FormatOption`]
@@ -59,19 +63,16 @@ impl Volume {
             return Ok(());
         }
         self.check_range(from, ByteLen::ZERO)?;
-        let stopped = match run(volume, init, from.get(), threads, control) {
-            Ok(()) => return Ok(volume.flush()?),
-            Err(stopped) => stopped,
-        };
-        let next = match volume.flush() {
-            Ok(()) => ByteOffset::new(stopped.next),
+        let done = run(volume, init, from.get(), threads, control);
+        let (next, cause) = match (done, volume.flush()) {
+            (Ok(()), Ok(())) => return Ok(()),
+            (Err(stopped), Ok(())) => (ByteOffset::new(stopped.next), stopped.cause),
             // Nothing is known to be durable.
-            Err(_) => from,
+            (Err(stopped), Err(_)) => (from, stopped.cause),
+            (Ok(()), Err(error)) => (from, error.into()),
         };
-        Err(Error::InitStopped {
-            next,
-            cause: Box::new(stopped.cause),
-        })
+        let cause = Box::new(cause);
+        Err(Error::InitStopped { next, cause })
     }
 }
 
