@@ -1,6 +1,6 @@
 //! `open --test-passphrase`: where keys come from, and what the exit status says.
 
-use luksmith_testkit::interop::session_key;
+use luksmith_testkit::interop::{session_key, skipped};
 
 use crate::support::{Scratch, bytes, image, luksmith, luksmith_with, text};
 
@@ -250,13 +250,13 @@ fn a_token_leads_to_the_key_in_the_kernels_keyring() {
 #[test]
 fn a_crash_of_the_command_leaves_no_core_dump() {
     use std::{
+        io::Write as _,
         os::unix::process::ExitStatusExt as _,
         process::{Command, Stdio},
-        time::Duration,
     };
     let scratch = Scratch::new();
     let disk = scratch.image("luks2-default");
-    // The key never comes, so that the command is there to be ended.
+    // The key never ends, so that the command is there to be ended.
     let aborted = |program: &str| {
         let script = format!("ulimit -c unlimited; exec {program}");
         let mut child = Command::new("sh")
@@ -267,7 +267,9 @@ fn a_crash_of_the_command_leaves_no_core_dump() {
             .stderr(Stdio::null())
             .spawn()
             .expect("a shell");
-        std::thread::sleep(Duration::from_millis(500));
+        // More than a pipe holds: this returns once the program is reading.
+        let mut input = child.stdin.take().expect("a pipe");
+        input.write_all(&[7; (64 << 10) + 1]).expect("a reader");
         let kill = format!("kill -ABRT {}", child.id());
         let sent = Command::new("sh").args(["-c", &kill]).status();
         assert!(sent.expect("a shell").success());
@@ -278,5 +280,7 @@ fn a_crash_of_the_command_leaves_no_core_dump() {
     let command = env!("CARGO_BIN_EXE_luksmith");
     let open = format!("'{command}' open --test-passphrase --key-file - '{disk}'");
     assert!(!aborted(&open));
-    println!("another program leaves one here: {}", aborted("cat"));
+    if !aborted("cat") {
+        skipped("no program leaves a core dump on this system");
+    }
 }
