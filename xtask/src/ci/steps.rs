@@ -47,6 +47,7 @@ pub(super) const ALL: &[Step] = steps![
     minimal, "core crates without std, for bare metal";
     inner_loops, "no calls and no more spills than recorded in the hot loops";
     software_aes, "the crates that use AES, with its software backend";
+    schedules, "threads under random schedules";
     cross, "Windows and macOS, type-checked";
     musl, "a static binary for Linux, built and run";
     emulated, "core crates on 64-bit Arm and on a big-endian machine, under QEMU";
@@ -141,6 +142,22 @@ fn software_aes(_: &mut Uncovered) -> Result<()> {
     let mut command = cargo(["test", "--target-dir", "target/software-aes"]);
     packages(&mut command, &["luksmith-simd", "luksmith-crypt"]);
     run(command.env("RUSTFLAGS", "--cfg aes_backend=\"soft\""))
+}
+
+/// One target of tests per crate that has threads of its own: shuttle takes the place of `std::sync`.
+fn schedules(_: &mut Uncovered) -> Result<()> {
+    let mut command = cargo([
+        "test",
+        "--test",
+        "schedules",
+        "--target-dir",
+        "target/schedules",
+    ]);
+    packages(
+        &mut command,
+        &["luksmith-sys", "luksmith-block", "luksmith-integrity"],
+    );
+    run(command.env("RUSTFLAGS", "--cfg shuttle"))
 }
 
 fn cross(uncovered: &mut Uncovered) -> Result<()> {
