@@ -223,13 +223,33 @@ impl Bitmap {
         Ok(())
     }
 
+    /// Takes the bytes behind the last bit from the journal that is where the bitmap will be. They
+    /// mean nothing, but the kernel keeps them too.
+    ///
+    /// # Errors
+    /// What the device gives.
+    pub(crate) fn take_rest<D: BlockDevice>(&self, meta: &D) -> Result<(), DeviceError> {
+        let mut state = lock(&self.state)?;
+        meta.read_at(ByteOffset::new(self.shape.at), &mut state.bytes)
+    }
+
     /// Clears every bit and makes that durable. Nothing may be in flight.
     ///
     /// # Errors
     /// What the device gives.
     pub(crate) fn clear<D: BlockDevice>(&self, meta: &D) -> Result<(), DeviceError> {
         let mut state = lock(&self.state)?;
-        state.bytes.fill(0);
+        let whole = narrow(self.shape.bits / 8);
+        for (index, byte) in state.bytes.iter_mut().enumerate().take(whole + 1) {
+            let used = if index < whole {
+                8
+            } else {
+                self.shape.bits % 8
+            };
+            *byte &= u8::MAX
+                .checked_shl(u32::try_from(used).unwrap_or(8))
+                .unwrap_or(0);
+        }
         state.since = None;
         meta.write_at(ByteOffset::new(self.shape.at), &state.bytes)?;
         meta.flush()
@@ -315,6 +335,30 @@ mod tests {
         );
         assert!(marked(0xff).regions(100).eq(core::iter::once(0..100)));
         assert!(marked(0).regions(u64::MAX).next().is_none());
+    }
+
+    /// The kernel clears bits, not pages: zeros behind the last bit made our devices differ.
+    #[test]
+    fn bytes_behind_the_last_bit_are_the_journals() {
+        let layout = layout();
+        let disk = MemDevice::new(ByteLen::new(1 << 25), SectorSize::S512).unwrap();
+        let at = ByteOffset::new(4096);
+        disk.write_at(at, &[0xa5; 4096]).unwrap();
+        let bitmap = Bitmap::new(&layout, 5).unwrap();
+        bitmap.take_rest(&disk).unwrap();
+        bitmap.clear(&disk).unwrap();
+        let bits = narrow(bitmap.shape.bits);
+        assert_eq!(bits % 8, 7);
+        let mut expected = vec![0xa5; 4096];
+        expected[..bits / 8].fill(0);
+        expected[bits / 8] = 0b1000_0000;
+        let mut piece = vec![0; 4096];
+        disk.read_at(at, &mut piece).unwrap();
+        assert_eq!(piece, expected);
+        bitmap.mark(&disk, &(0..8)).unwrap();
+        expected[0] = 1;
+        disk.read_at(at, &mut piece).unwrap();
+        assert_eq!(piece, expected);
     }
 
     #[test]

@@ -28,11 +28,12 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             what: "bitmap",
             value: u64::from(log2),
         })?;
+        let meta = self.devices.meta();
+        bitmap.take_rest(meta)?;
         self.change_superblock(|superblock| {
             superblock.flags = superblock.flags.with(Flags::DIRTY_BITMAP);
             superblock.log2_blocks_per_bit = log2;
         })?;
-        let meta = self.devices.meta();
         let result = bitmap.clear(meta);
         self.stop.on_failure(Operation::Write, result)?;
         let unfinished = self.recalculation_from()..self.superblock.provided;
