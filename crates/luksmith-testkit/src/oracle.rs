@@ -151,6 +151,22 @@ impl Oracle {
     /// # Errors
     /// If QEMU cannot be run, the kernel does not reach the script, or the time is up.
     pub fn boot_to_any_end(&self, script: &str, disks: &[&Path]) -> Result<Report, Problem> {
+        self.boot_with_log(script, disks, None)
+    }
+
+    /// As [`boot_to_any_end`](Self::boot_to_any_end), with a log of what is written to a disk.
+    ///
+    /// `log` is the number of the disk and the file for the log, in the format of dm-log-writes:
+    /// every write with its data and every flush, in the order in which the disk took them.
+    ///
+    /// # Errors
+    /// As [`boot_to_any_end`](Self::boot_to_any_end).
+    pub fn boot_with_log(
+        &self,
+        script: &str,
+        disks: &[&Path],
+        log: Option<(usize, &Path)>,
+    ) -> Result<Report, Problem> {
         let scratch = Scratch::new()?;
         let printed = scratch.folder.join("printed");
         let console = scratch.folder.join("console");
@@ -164,7 +180,14 @@ impl Oracle {
         let mut command = self.machine(&printed, &console);
         add_disk(&mut command, "script", &job);
         for (number, disk) in disks.iter().enumerate() {
-            add_disk(&mut command, &format!("disk{number}"), disk);
+            let serial = format!("disk{number}");
+            match log {
+                Some((logged, log)) if logged == number => {
+                    fs::write(log, []).map_err(|error| Problem::at(log, &error))?;
+                    add_logged_disk(&mut command, &serial, disk, log);
+                }
+                _ => add_disk(&mut command, &serial, disk),
+            }
         }
         let child = command
             .spawn()
@@ -226,14 +249,32 @@ fn default_folder() -> PathBuf {
         .join(name)
 }
 
+/// Gives a file's name as QEMU takes it: with commas doubled.
+fn quoted(file: &Path) -> String {
+    file.to_string_lossy().replace(',', ",,")
+}
+
 fn add_disk(command: &mut Command, serial: &str, file: &Path) {
-    // QEMU takes a comma in a file's name only doubled.
-    let file = file.to_string_lossy().replace(',', ",,");
+    let file = quoted(file);
+    let drive = format!("if=none,id={serial},format=raw,cache=unsafe,file={file}");
+    add_drive(command, serial, drive);
+}
+
+/// Adds a disk whose writes are logged. Flushes reach the log only where the cache is not unsafe.
+fn add_logged_disk(command: &mut Command, serial: &str, file: &Path, log: &Path) {
+    let (file, log) = (quoted(file), quoted(log));
+    let drive = format!(
+        "if=none,id={serial},driver=blklogwrites,cache=writeback,file.driver=raw,\
+         file.file.driver=file,file.file.filename={file},log.driver=raw,log.file.driver=file,\
+         log.file.filename={log}"
+    );
+    add_drive(command, serial, drive);
+}
+
+fn add_drive(command: &mut Command, serial: &str, drive: String) {
     command
         .arg("-drive")
-        .arg(format!(
-            "if=none,id={serial},format=raw,cache=unsafe,file={file}"
-        ))
+        .arg(drive)
         .arg("-device")
         .arg(format!("virtio-blk-pci,drive={serial},serial={serial}"));
 }
