@@ -114,7 +114,8 @@ impl FileOptions {
     /// Makes a new sparse file of `size` bytes, durable in its directory, and opens it for writing.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`Error::System`] with "file exists" if there is one.
+    /// As [`open`](Self::open); [`Error::System`] with "file exists" if there is one, a symbolic
+    /// link that leads nowhere included. After an error there is no file that was not there before.
     pub fn create(&self, path: impl AsRef<Path>, size: ByteLen) -> Result<FileDevice, Error> {
         let path = path.as_ref();
         let mut options = OpenOptions::new();
@@ -124,9 +125,16 @@ impl FileOptions {
             ..self.clone()
         };
         // The system's "create" and our "exclusive" are one flag, hence a plain file here.
-        let device = writer.open_with(path, FileKind::Regular, &options)?;
-        sys::sync_parent(path).map_err(|e| system(Operation::Open, &e))?;
-        device.resized(size)
+        let file = writer.open_file(path, FileKind::Regular, &options)?;
+        let made = writer.finish(file, FileKind::Regular).and_then(|device| {
+            sys::sync_parent(path).map_err(|e| system(Operation::Open, &e))?;
+            device.resized(size)
+        });
+        if made.is_err() {
+            // The failure that led here is what the caller has to know.
+            let _ = std::fs::remove_file(path);
+        }
+        made
     }
 
     /// Takes a file that is already open. Whether it may be written is up to the options.
@@ -156,6 +164,11 @@ impl FileOptions {
         kind: FileKind,
         options: &OpenOptions,
     ) -> Result<FileDevice, Error> {
+        let file = self.open_file(path, kind, options)?;
+        self.finish(file, kind)
+    }
+
+    fn open_file(&self, path: &Path, kind: FileKind, options: &OpenOptions) -> Result<File, Error> {
         let exclusive = self.writable
             && self.locked
             && kind == FileKind::BlockDevice
@@ -164,14 +177,13 @@ impl FileOptions {
             exclusive,
             direct: self.direct,
         };
-        let file = sys::open(path, options, flags).map_err(|error| {
+        sys::open(path, options, flags).map_err(|error| {
             if sys::is_busy(&error) {
                 Error::Busy
             } else {
                 system(Operation::Open, &error)
             }
-        })?;
-        self.finish(file, kind)
+        })
     }
 
     fn finish(&self, file: File, kind: FileKind) -> Result<FileDevice, Error> {

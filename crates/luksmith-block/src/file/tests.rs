@@ -122,6 +122,24 @@ fn a_new_file_is_sparse_grows_with_zeros_and_is_never_overwritten() {
     assert_eq!(io::Error::from(again).kind(), io::ErrorKind::AlreadyExists);
 }
 
+/// What was made half-way stayed, and callers that cleaned up removed files of others.
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_made_leaves_the_folder_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new.img");
+    // No file system has room for this.
+    let size = ByteLen::new(i64::MAX.unsigned_abs() + 1);
+    FileOptions::writer().create(&path, size).unwrap_err();
+    assert!(!path.exists());
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("/no/such/folder/file", &link).unwrap();
+    let error = FileOptions::writer().create(&link, ByteLen::new(4096));
+    let kind = io::Error::from(error.unwrap_err()).kind();
+    assert_eq!(kind, io::ErrorKind::AlreadyExists);
+    assert!(std::fs::symlink_metadata(&link).is_ok());
+}
+
 #[test]
 fn zeroed_and_discarded_ranges_read_as_zeros_and_their_neighbours_stay() {
     let bytes = painted(1 << 20);
