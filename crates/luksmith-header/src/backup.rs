@@ -6,7 +6,7 @@ use luksmith_block::{BlockDevice, ByteLen, ByteOffset};
 
 use crate::{
     Error, Format, Header, Limits, Quoted, detect, device,
-    luks2::{self, Requirement, Side},
+    luks2::{self, Requirement},
 };
 
 /// Length of a backup file is a multiple of this.
@@ -46,9 +46,7 @@ pub fn backup<D: BlockDevice + ?Sized>(
             let pair = luks2::Pair::read(device, limits)?;
             *chosen = pair.choose()?;
             if !pair.both_are_current() {
-                let salt = chosen.binary().salt();
-                front = pair.rendered(Side::Primary, salt)?;
-                front.extend(pair.rendered(Side::Secondary, salt)?);
+                (front, _) = pair.both_rendered()?;
             }
         }
         Header::Luks1(chosen) => {
@@ -75,6 +73,28 @@ pub fn backup<D: BlockDevice + ?Sized>(
         sink(ByteOffset::new(header.total_len().get()), &zeros)?;
     }
     Ok(header)
+}
+
+/// As [`backup`], of a LUKS2 header of which one copy is good, also where another format stands in
+/// the primary's place: what a repair in place would give, while the device is only read.
+///
+/// # Errors
+/// As [`Pair::repair_plan`](luks2::Pair::repair_plan), and what `sink` gives.
+pub fn repaired_backup<D: BlockDevice + ?Sized>(
+    device: &D,
+    limits: &Limits,
+    sink: &mut Sink<'_>,
+) -> Result<(), Error> {
+    let pair = luks2::Pair::read(device, limits)?;
+    if pair.repair_plan()?.is_none() {
+        return backup(device, limits, sink).map(drop);
+    }
+    let (front, total) = pair.both_rendered()?;
+    sink(ByteOffset::ZERO, &front)?;
+    copy(device, ByteLen::of(&front).get(), total.get(), sink)?;
+    let padding = total.get().next_multiple_of(PAGE) - total.get();
+    let zeros = vec![0; usize::try_from(padding).unwrap_or(0)];
+    sink(ByteOffset::new(total.get()), &zeros)
 }
 
 /// What a restore would do.

@@ -41,7 +41,7 @@ mod signature;
 mod tokens;
 mod uuid;
 
-pub use backup::{RestorePlan, Sink, backup, backup_len};
+pub use backup::{RestorePlan, Sink, backup, backup_len, repaired_backup};
 pub use error::{Error, Fault, JsonPath, Quoted};
 pub use header::{Format, Header, detect};
 pub use limits::{Budget, KdfUser, Limits};

@@ -13,6 +13,7 @@ use luksmith_block::{
 use luksmith_header::{
     Error, Header, Limits, RestorePlan, backup,
     luks2::{self, Pair, RepairPlan, Side},
+    repaired_backup,
 };
 use luksmith_testkit::{FaultDevice, FaultPlan, mangled::Base};
 
@@ -167,6 +168,40 @@ fn a_backup_of_a_header_with_an_unreadable_copy_holds_two_good_ones() {
         assert!(pair.both_are_current());
         assert!(RestorePlan::check(&copy, &device(&image), &Limits::default()).is_ok());
     }
+}
+
+/// The repair wrote over a file system that somebody had made on the device, without naming it.
+#[test]
+fn a_plan_names_what_took_the_primarys_place_and_a_whole_header_is_had_elsewhere() {
+    let found = "an ext2, ext3 or ext4 file system";
+    let good = Base::Luks2.image();
+    let mut image = good.clone();
+    image[..512].fill(0);
+    image[1080..1082].copy_from_slice(&[0x53, 0xef]);
+    let disk = device(&image);
+    let read = Header::read(&disk, &Limits::default());
+    assert_eq!(read, Err(Error::Overwritten { found }));
+    let plan = |disk: &MemDevice| Pair::read(disk, &Limits::default()).unwrap().repair_plan();
+    let plan_of_both = plan(&disk).unwrap().unwrap();
+    assert_eq!(plan_of_both.side, Side::Primary);
+    assert_eq!(plan_of_both.foreign, Some(found));
+
+    let mut file = Vec::new();
+    let mut sink = |at: ByteOffset, bytes: &[u8]| {
+        assert_eq!(at.get(), file.len() as u64);
+        file.extend_from_slice(bytes);
+        Ok(())
+    };
+    repaired_backup(&disk, &Limits::default(), &mut sink).unwrap();
+    assert!(disk.to_vec() == image, "the device was written");
+    let copy = device(&file);
+    assert_eq!(plan(&copy), Ok(None));
+    assert_eq!(header(&copy).metadata(), header(&device(&good)).metadata());
+    // A bad secondary: nothing else is overwritten.
+    let mut image = good;
+    image[16384..16896].fill(0);
+    let plan = plan(&device(&image)).unwrap().unwrap();
+    assert_eq!((plan.side, plan.foreign), (Side::Secondary, None));
 }
 
 #[test]

@@ -235,6 +235,10 @@ impl Pair {
         self.device_len
     }
 
+    pub(super) const fn foreign(&self) -> Option<&'static str> {
+        self.foreign
+    }
+
     /// Gives the good candidate: reading keeps one at most.
     fn usable_candidate(&self) -> Option<&Copy> {
         self.candidates

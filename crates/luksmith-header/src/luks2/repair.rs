@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use luksmith_block::BlockDevice;
+use luksmith_block::{BlockDevice, ByteLen};
 use rand_core::TryCryptoRng;
 
 use super::{
@@ -24,6 +24,9 @@ pub struct RepairPlan {
     pub claimed_newer: Option<u64>,
     /// Whether the copy to be overwritten could not be read, so that it may be newer unseen.
     pub unreadable: bool,
+    /// The format whose mark stands where the primary copy is to be written: somebody may have
+    /// meant to replace the volume, and the repair damages what took its place.
+    pub foreign: Option<&'static str>,
 }
 
 impl Pair {
@@ -54,6 +57,7 @@ impl Pair {
                 Side::Secondary => self.newer_damaged_secondary(good.binary()),
             },
             unreadable: matches!(self.other_fault(good.binary()), Some(Error::Device { .. })),
+            foreign: self.foreign().filter(|_| side == Side::Primary),
         }))
     }
 
@@ -77,6 +81,17 @@ impl Pair {
         let copy = self.rendered(plan.side, salt(random)?)?;
         put(device, plan.side, &copy)?;
         Ok(Some(plan))
+    }
+
+    /// Makes both copies from the good one, the primary first, and gives the length of the header
+    /// with its keyslot area.
+    pub(crate) fn both_rendered(&self) -> Result<(Vec<u8>, ByteLen), Error> {
+        let good = self.pick()?;
+        let total = good.metadata().map_err(Clone::clone)?.total_len();
+        let salt = good.binary().salt();
+        let mut copies = self.rendered(Side::Primary, salt)?;
+        copies.extend(self.rendered(Side::Secondary, salt)?);
+        Ok((copies, total))
     }
 
     /// Makes one copy from the good one.
