@@ -298,7 +298,10 @@ pub enum Error {
     NoTokenOpened {
         /// Tokens for which there was a handler.
         tokens: usize,
-        /// What the first handler that failed said.
+        /// [`ErrorKind::WrongKey`] if a passphrase did not fit, or if there is none at the moment;
+        /// else that of `source`.
+        kind: ErrorKind,
+        /// Why the first passphrase was not had, or the first keyslot not tried.
         source: Option<crate::HandlerError>,
     },
     /// Verifying needs tags.
@@ -377,10 +380,21 @@ impl Error {
             | Self::StreamLength { .. } => ErrorKind::Caller,
             Self::Footer { .. } => ErrorKind::Malformed,
             Self::NoUsableToken => ErrorKind::Caller,
-            Self::NoTokenOpened { .. } => ErrorKind::WrongKey,
+            Self::NoTokenOpened { kind, .. } => *kind,
             Self::InitStopped { cause, .. } => cause.kind(),
             Self::LazyVolume { .. } => ErrorKind::Caller,
             Self::Stream { .. } => ErrorKind::Device,
+        }
+    }
+
+    /// Tells whose move it is if no token led to a key and this kept the first from it.
+    pub(crate) fn kind_of_handler(error: &crate::HandlerError) -> ErrorKind {
+        if let Some(error) = error.downcast_ref::<Self>() {
+            return error.kind();
+        }
+        match error.downcast_ref::<luksmith_header::Error>() {
+            Some(error) => of_header(error),
+            None => ErrorKind::Device,
         }
     }
 

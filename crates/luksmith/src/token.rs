@@ -55,11 +55,13 @@ pub trait TokenHandler {
 
 /// Opens the volume on `device` through its tokens. Each passphrase is tried on the keyslots of its
 /// token alone: preferred keyslots first, then the others, then in the order of the tokens' ids.
-/// Keyslots that are to be ignored take part only if [`OpenOptions`] names them or their token.
+/// Keyslots that are to be ignored take part only if [`OpenOptions`] names them or their token. A
+/// keyslot that is damaged, not supported or over a limit does not keep the others from being
+/// tried.
 ///
 /// # Errors
 /// As [`open`](crate::open); [`Error::NoUsableToken`] if no handler knows any of the tokens;
-/// [`Error::NoTokenOpened`], with what the first handler that failed said.
+/// [`Error::NoTokenOpened`], with what first kept a passphrase from being had or tried.
 pub fn open_with_tokens(
     device: impl BlockDevice + 'static,
     handlers: &mut [&mut dyn TokenHandler],
@@ -116,7 +118,7 @@ fn try_tokens<T>(
     let Header::Luks2(luks2) = header else {
         return Err(Error::NoUsableToken);
     };
-    let (mut tried, mut failure) = (0, None);
+    let (mut tried, mut is_wrong, mut failure) = (0, false, None);
     // One for all: limits hold for the sum of one open.
     let mut budget = Budget::new(options.limits);
     for (token, keyslots) in candidates(luks2.metadata(), options) {
@@ -136,7 +138,15 @@ fn try_tokens<T>(
             for keyslot in &keyslots {
                 let chosen = options.clone().keyslot(*keyslot);
                 match attempt(Unlock::Passphrase(&passphrase), &chosen, &mut budget) {
-                    Err(error) if error.kind() == ErrorKind::WrongKey => {}
+                    Err(error) if error.kind() == ErrorKind::WrongKey => is_wrong = true,
+                    // What is wrong with this keyslot says nothing about the next one.
+                    Err(
+                        error @ Error::Keyslot {
+                            source: luksmith_keyslot::Error::NoKeyslotOpened { .. },
+                        },
+                    ) => {
+                        failure.get_or_insert_with(|| HandlerError::from(error));
+                    }
                     other => return other,
                 }
             }
@@ -146,6 +156,10 @@ fn try_tokens<T>(
         0 => Error::NoUsableToken,
         tokens => Error::NoTokenOpened {
             tokens,
+            kind: match &failure {
+                Some(failure) if !is_wrong => Error::kind_of_handler(failure),
+                _ => ErrorKind::WrongKey,
+            },
             source: failure,
         },
     })

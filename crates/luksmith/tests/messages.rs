@@ -103,6 +103,7 @@ fn every_error() -> Vec<Error> {
         Error::NoUsableToken,
         Error::NoTokenOpened {
             tokens: 2,
+            kind: luksmith::ErrorKind::WrongKey,
             source: None,
         },
         Error::NothingToVerify,

@@ -50,11 +50,20 @@ fn token(kind: &str, word: Option<&str>, keyslots: &[&str]) -> Object {
     token
 }
 
+fn pbkdf2(iterations: u32) -> KdfChoice {
+    let hash = HashName::Sha256;
+    KdfChoice::Exactly(Cost::Pbkdf2 { hash, iterations })
+}
+
 fn with_tokens(tokens: Vec<Object>) -> Arc<MemDevice> {
+    with_costly_tokens(1000, tokens)
+}
+
+fn with_costly_tokens(iterations: u32, tokens: Vec<Object>) -> Arc<MemDevice> {
     let device = MemDevice::new(ByteLen::new(20 << 20), SectorSize::S512).expect("a device");
     let device = Arc::new(device);
     let passphrase = Passphrase::new(b"open sesame").expect("a passphrase");
-    let mut options = FormatOptions::luks2().kdf(KdfChoice::HighEntropy);
+    let mut options = FormatOptions::luks2().kdf(pbkdf2(iterations));
     for (id, token) in (0..).zip(tokens) {
         options = options.token(id, token);
     }
@@ -92,6 +101,7 @@ fn if_no_token_opens_the_first_failure_is_the_cause() {
     assert_eq!(error.kind(), ErrorKind::WrongKey);
     let Error::NoTokenOpened {
         tokens: 2,
+        kind: ErrorKind::WrongKey,
         source: Some(source),
     } = error
     else {
@@ -113,7 +123,85 @@ fn limits_hold_for_all_tokens_together() {
     let mut word = Word { asked: Vec::new() };
     let options = OpenOptions::new().limits(limits);
     let error = open_with_tokens(device, &mut [&mut word], &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongKey, "{error}");
+    let Error::NoTokenOpened { source, .. } = error else {
+        panic!("{error}");
+    };
+    let third = source.expect("a reason");
+    let third = third.downcast_ref::<Error>().expect("the library's own");
+    assert_eq!(third.kind(), ErrorKind::OverLimit, "{third}");
+}
+
+/// One keyslot over a limit ended the search: neither the other tokens nor the typed passphrase
+/// were tried.
+#[test]
+fn a_keyslot_that_cannot_be_tried_does_not_hide_the_next_one() {
+    let first = token("word", Some("open sesame"), &["0"]);
+    let device = with_costly_tokens(5000, vec![first]);
+    add_second(&device);
+    let mut limits = Limits::default();
+    limits.pbkdf2_iterations = 3000;
+    let options = OpenOptions::new().limits(limits);
+    let mut word = Word { asked: Vec::new() };
+    let volume = open_with_tokens(device.clone(), &mut [&mut word], &options).unwrap();
+    assert_eq!((volume.keyslot(), &word.asked[..]), (Some(1), &[0, 1][..]));
+    drop(volume);
+    let second = Passphrase::new(b"second").expect("a passphrase");
+    open(device.clone(), Unlock::Passphrase(&second), &options).expect("a volume");
+    // Alone it is a failure of tokens, so that the passphrase is asked for, and says what it was.
+    let mut word = Word { asked: Vec::new() };
+    let error = open_with_tokens(device, &mut [&mut word], &options.token(0)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OverLimit, "{error}");
+    assert!(matches!(error, Error::NoTokenOpened { tokens: 1, .. }));
+}
+
+/// Adds keyslot 1 with a token for it.
+fn add_second(device: &Arc<MemDevice>) {
+    let first = Passphrase::new(b"open sesame").expect("a passphrase");
+    let second = Passphrase::new(b"second").expect("a passphrase");
+    let mut header = Header::read(device.as_ref(), &Limits::default()).expect("a header");
+    let mut random = SystemRandom;
+    let effort = Effort {
+        budget: &mut Budget::new(Limits::default()),
+        control: &Control::new(),
+        threads: Threads::ONE,
+    };
+    let mut changer = Changer::new(device.as_ref(), &mut header, &mut random, effort);
+    let unlocked = changer
+        .unlock(Unlock::Passphrase(&first), &UnlockOptions::new())
+        .expect("the key");
+    let plan = KeyslotPlan::new(Cost::Pbkdf2 {
+        hash: HashName::Sha256,
+        iterations: 1000,
+    });
+    let id = changer.add(&unlocked, &second, &plan).expect("a keyslot");
+    assert_eq!(id, 1);
+    let Header::Luks2(mut luks2) = header else {
+        panic!("no LUKS2 header");
+    };
+    let edited = luks2
+        .metadata_mut()
+        .edit(|draft| draft.add_token(1, token("word", Some("second"), &["1"])));
+    edited.expect("a token");
+    luksmith::header::luks2::write(device.as_ref(), &mut luks2, &mut random).expect("a write");
+}
+
+/// A keyring that cannot be asked was told as a wrong key, so scripts asked people for another one.
+#[test]
+fn a_key_is_wrong_only_if_it_was_tried_or_is_not_there() {
+    let kind = |tokens: Vec<Object>| {
+        let mut word = Word { asked: Vec::new() };
+        let device = with_tokens(tokens);
+        let opened = open_with_tokens(device, &mut [&mut word], &OpenOptions::new());
+        opened.unwrap_err().kind()
+    };
+    let broken = || token("word", Some("broken"), &["0"]);
+    let absent = || token("word", None, &["0"]);
+    let wrong = || token("word", Some("wrong"), &["0"]);
+    assert_eq!(kind(vec![broken()]), ErrorKind::Device);
+    assert_eq!(kind(vec![absent(), broken()]), ErrorKind::Device);
+    assert_eq!(kind(vec![absent()]), ErrorKind::WrongKey);
+    assert_eq!(kind(vec![broken(), wrong()]), ErrorKind::WrongKey);
 }
 
 #[test]
