@@ -13,7 +13,7 @@ use std::sync::Arc;
 use luksmith::block::{
     BlockDevice, ByteLen, ByteOffset, Executor, FileOptions, MemDevice, SectorSize, Splitter,
 };
-use luksmith::{FormatOptions, HeaderPlace, KdfChoice, NewKeys, Volume, WorkerPool};
+use luksmith::{FormatOptions, HeaderPlace, KdfChoice, NewKeys, Overwrite, Volume, WorkerPool};
 use luksmith_simd::{Run, TagKey, XtsKey};
 
 use crate::harness::{self, Samples};
@@ -121,6 +121,8 @@ fn options(integrity: bool) -> FormatOptions {
     let options = FormatOptions::luks2()
         .kdf(KdfChoice::HighEntropy)
         .header(HeaderPlace::Memory)
+        // Whatever the measurement before left there.
+        .overwrite(Overwrite::Allow)
         .sector_size(SectorSize::S4096);
     if integrity {
         options.integrity("hmac(sha256)")

@@ -58,9 +58,9 @@ pub struct Encoded {
 /// ```
 ///
 /// # Errors
-/// As [`format()`](crate::format()) for options; [`Error::FormatOption`] for integrity and for a
-/// header elsewhere; [`Error::StreamLength`], [`Error::Stream`]; [`Error::Device`] once the control
-/// of the options cancels.
+/// As [`format()`](crate::format()) for options; [`Error::FormatOption`] for integrity, for a
+/// header elsewhere and for a length of 0; [`Error::StreamLength`], [`Error::Stream`];
+/// [`Error::Device`] once the control of the options cancels.
 pub fn encode_stream(
     plain: &mut dyn Read,
     len: ByteLen,
@@ -94,6 +94,13 @@ pub fn encode_stream_with<R: TryCryptoRng + ?Sized>(
             "header",
             "elsewhere",
             "a stream has its header in front",
+        ));
+    }
+    if len == ByteLen::ZERO {
+        return Err(option(
+            "length of the plaintext",
+            "0",
+            "a volume has at least one sector of data, or nothing can open it",
         ));
     }
     let size = options.sector_size.unwrap_or(SectorSize::S512);

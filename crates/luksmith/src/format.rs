@@ -67,6 +67,10 @@ impl<'a> NewKeys<'a> {
 
 /// Makes a volume on `device` and opens it.
 ///
+/// Unless [`Overwrite::Allow`] says otherwise, nothing is overwritten that has a mark: neither on
+/// `device` nor on that of the header. With tags and the header elsewhere that holds for what an
+/// earlier volume, or a format that was cut off, left there.
+///
 /// ```
 /// use luksmith::block::{BlockDevice, ByteLen, ByteOffset, MemDevice, SectorSize};
 /// use luksmith::{FormatOptions, KdfChoice, NewKeys, Passphrase};
@@ -112,11 +116,13 @@ pub fn format_with<R: TryCryptoRng + ?Sized>(
         HeaderPlace::Detached(header) => Some(Arc::clone(header)),
         HeaderPlace::Memory => None,
     };
-    // The device of the data too where the header is elsewhere: tags and wiping go there at once,
-    // and whatever is written into the volume later.
-    refuse_what_is_there(&device, options)?;
-    if let HeaderPlace::Detached(header_device) = &options.place {
-        refuse_what_is_there(header_device, options)?;
+    if options.overwrite == Overwrite::Refuse {
+        // The device of the data too where the header is elsewhere: tags and wiping go there at
+        // once, and whatever is written into the volume later.
+        refuse_what_is_there(&device)?;
+        if let HeaderPlace::Detached(header_device) = &options.place {
+            refuse_what_is_there(header_device)?;
+        }
     }
     let header_len = header_device.as_ref().map(|device| device.size());
     let resolved = options.resolve(device.size())?;
@@ -152,6 +158,7 @@ pub(crate) fn stage<R: TryCryptoRng + ?Sized>(
     resolved: &Resolved,
     random: &mut R,
 ) -> Result<Staged, Error> {
+    check_entropy(keys.passphrase, options)?;
     let key = volume_key(keys.volume_key, resolved, random)?;
     let mut effort = Effort {
         budget: &mut Budget::new(options.limits),
@@ -168,6 +175,19 @@ pub(crate) fn stage<R: TryCryptoRng + ?Sized>(
         Version::Luks2 => luks2::stage(&request, key, random, &mut effort),
         Version::Luks1 => luks1::stage(&request, key, random, &mut effort),
     }
+}
+
+/// Refuses the cheap key derivation for a passphrase that can only be a person's.
+fn check_entropy(passphrase: Option<&Passphrase>, options: &FormatOptions) -> Result<(), Error> {
+    let len = passphrase.map_or(usize::MAX, |passphrase| passphrase.len());
+    if options.kdf == KdfChoice::HighEntropy && len < KdfChoice::MIN_HIGH_ENTROPY_BYTES {
+        return Err(option(
+            "high-entropy key",
+            &format!("{len} bytes"),
+            "32 bytes or more from a generator are meant; for a passphrase choose Argon2id",
+        ));
+    }
+    Ok(())
 }
 
 /// What the header of either version is made from.
@@ -200,27 +220,29 @@ fn volume_key<R: TryCryptoRng + ?Sized>(
 const PROBED_BYTES: u64 = 72 * 1024;
 
 /// Refuses a device that holds a LUKS header or something else that has a mark.
-fn refuse_what_is_there(
-    device: &Arc<dyn BlockDevice>,
-    options: &FormatOptions,
-) -> Result<(), Error> {
-    if options.overwrite == Overwrite::Allow {
-        return Ok(());
+fn refuse_what_is_there(device: &Arc<dyn BlockDevice>) -> Result<(), Error> {
+    match what_is_there(device)? {
+        Some(found) => Err(Error::AlreadyFormatted { found }),
+        None => Ok(()),
     }
+}
+
+/// Names what stands on a device, by its marks: a LUKS header, a file system, a partition table.
+/// `None` says that nothing known is there, not that the device is empty. The device is only read.
+///
+/// # Errors
+/// [`Error::Device`].
+pub fn what_is_there(device: &dyn BlockDevice) -> Result<Option<&'static str>, Error> {
     let unit = device.sector_size().byte_len().get();
     let len = device.size().get().min(PROBED_BYTES) / unit * unit;
     let mut start = vec![0; ByteLen::new(len).to_usize().unwrap_or_default()];
     device.read_at(ByteOffset::ZERO, &mut start)?;
-    let found = match detect(&start) {
-        Format::Luks1 | Format::Luks1OldReencryption => "a LUKS1 header",
-        Format::Luks2 => "a LUKS2 header",
-        Format::UnknownVersion(_) => "a LUKS header of an unknown version",
-        _ => match foreign_signature(&start) {
-            Some(found) => found,
-            None => return Ok(()),
-        },
-    };
-    Err(Error::AlreadyFormatted { found })
+    Ok(match detect(&start) {
+        Format::Luks1 | Format::Luks1OldReencryption => Some("a LUKS1 header"),
+        Format::Luks2 => Some("a LUKS2 header"),
+        Format::UnknownVersion(_) => Some("a LUKS header of an unknown version"),
+        _ => foreign_signature(&start),
+    })
 }
 
 fn check_room(device: &Arc<dyn BlockDevice>, plan: &Plan) -> Result<(), Error> {

@@ -45,7 +45,8 @@ impl FormatOptions {
     /// Scratch space with a key that is thrown away: tags, writes that bypass the journal, the
     /// header in memory with room for one keyslot, tags made over a device that reads as zeros.
     ///
-    /// A device that does not read as zeros needs [`Init::Wipe`].
+    /// A passphrase, if there is one, must be [`KdfChoice::HighEntropy`]. A device that does not
+    /// read as zeros needs [`Init::Wipe`].
     #[must_use]
     pub fn ephemeral() -> Self {
         Self::luks2()
@@ -60,7 +61,8 @@ impl FormatOptions {
     }
 
     /// A persistent volume whose passphrase comes from a key broker: tags, the journal, the header
-    /// in front of the data, a key derivation for a passphrase that nobody can guess.
+    /// in front of the data, a key derivation for a passphrase that nobody can guess
+    /// ([`KdfChoice::HighEntropy`]). For any other passphrase give it an Argon2id.
     #[must_use]
     pub fn secure_mount() -> Self {
         Self::luks2().tags(Tags::Hmac).kdf(KdfChoice::HighEntropy)
@@ -164,6 +166,12 @@ impl FormatOptions {
     #[must_use]
     pub fn initialisation(&self) -> Init {
         self.init
+    }
+
+    /// Gives how the key derivation of the first keyslot is chosen.
+    #[must_use]
+    pub fn key_derivation(&self) -> KdfChoice {
+        self.kdf
     }
 
     /// Gives where the header is to be.

@@ -11,7 +11,7 @@ use luksmith::{
 use luksmith_testkit::Prng;
 
 fn passphrase() -> Passphrase {
-    Passphrase::new(b"0123456789abcdef").expect("a passphrase")
+    Passphrase::new(b"0123456789abcdef0123456789abcdef").expect("a passphrase")
 }
 
 fn image_options() -> FormatOptions {
@@ -114,6 +114,20 @@ fn a_plaintext_of_another_length_than_announced_is_an_error() {
         assert_eq!(told, ByteLen::new(announced));
         assert_eq!(found, ByteLen::new(given as u64));
     }
+}
+
+/// The image was made without a complaint, and nothing could open it.
+#[test]
+fn an_image_of_nothing_is_refused_before_the_first_byte() {
+    let passphrase = passphrase();
+    let (mut image, mut nothing) = (Vec::new(), &[][..]);
+    let keys = NewKeys::passphrase(&passphrase);
+    let options = image_options();
+    let made = encode_stream(&mut nothing, ByteLen::ZERO, keys, &options, &mut image);
+    let error = made.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Caller);
+    assert!(error.to_string().contains("at least one sector"), "{error}");
+    assert!(image.is_empty());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use luksmith::{
 };
 use luksmith_testkit::{CrashDevice, CrashOptions, Prng};
 
-const PASSPHRASE: &[u8] = b"correct horse";
+const PASSPHRASE: &[u8] = b"correct horse battery staple, long";
 
 fn passphrase() -> Passphrase {
     Passphrase::new(PASSPHRASE).expect("a passphrase")
@@ -319,6 +319,54 @@ fn a_volume_or_file_system_is_not_overwritten_unless_asked_for() {
         again(&cheap()).unwrap_err().kind(),
         ErrorKind::AlreadyFormatted
     );
+}
+
+/// With the header elsewhere only the header's device was looked at, and the superblock and journal
+/// of the tags went over whatever was on the other one.
+#[test]
+fn the_data_device_is_looked_at_wherever_the_header_is() {
+    let volume = device(20 << 20);
+    made(&volume, &cheap());
+    let ext4 = device(20 << 20);
+    let mut sector = [0; 512];
+    sector[0x38] = 0x53;
+    sector[0x39] = 0xef;
+    ext4.write_at(ByteOffset::new(1024), &sector).unwrap();
+    let passphrase = passphrase();
+    for medium in [volume, ext4] {
+        let before = medium.to_vec();
+        let header = device(17 << 20);
+        let detached = HeaderPlace::Detached(header.clone());
+        for place in [HeaderPlace::Memory, detached] {
+            let options = FormatOptions::ephemeral().header(place);
+            let keys = NewKeys::passphrase(&passphrase);
+            let error = format(medium.clone(), keys, &options).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyFormatted);
+            assert!(medium.to_vec() == before && header.to_vec().iter().all(|byte| *byte == 0));
+        }
+        let meant = FormatOptions::ephemeral().overwrite(Overwrite::Allow);
+        made(&medium, &meant);
+        assert!(medium.to_vec() != before);
+    }
+}
+
+#[test]
+fn the_derivation_for_generated_keys_is_refused_for_what_a_person_may_have_typed() {
+    let short = Passphrase::new(&[7; 31]).expect("a passphrase");
+    let long = Passphrase::new(&[7; 32]).expect("a passphrase");
+    let medium = device(20 << 20);
+    for options in [
+        cheap(),
+        FormatOptions::luks1().kdf(KdfChoice::HighEntropy),
+        FormatOptions::secure_mount().init(Init::None),
+    ] {
+        let error = format(medium.clone(), NewKeys::passphrase(&short), &options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Caller);
+        let told = "high-entropy key \"31 bytes\": 32 bytes or more from a generator";
+        assert!(error.to_string().starts_with(told), "{error}");
+        assert!(medium.to_vec().iter().all(|byte| *byte == 0));
+    }
+    format(medium, NewKeys::passphrase(&long), &cheap()).unwrap();
 }
 
 #[test]

@@ -16,7 +16,7 @@ use luksmith::{
 };
 use luksmith_testkit::{Prng, interop, sha256_hex};
 
-const PASSPHRASE: &[u8] = b"correct horse";
+const PASSPHRASE: &[u8] = b"correct horse battery staple, long";
 /// Bytes of each pattern.
 const PART: usize = 65536;
 

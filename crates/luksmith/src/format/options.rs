@@ -59,8 +59,14 @@ pub enum KdfChoice {
     /// These costs, whatever they are: for formats that other programs have fixed.
     Exactly(Kdf),
     /// PBKDF2 with 1000 iterations, for a key that nobody can guess: 32 bytes or more from a
-    /// generator.
+    /// generator, never what a person made up or typed. Shorter keys are refused.
     HighEntropy,
+}
+
+impl KdfChoice {
+    /// Fewest bytes of a key for [`HighEntropy`](Self::HighEntropy). Longer keys may be weak all
+    /// the same: whoever chooses it knows where the key comes from.
+    pub const MIN_HIGH_ENTROPY_BYTES: usize = 32;
 }
 
 /// What a fresh authenticated volume reads as. Without tags there is nothing to initialise.
@@ -85,7 +91,7 @@ pub enum Init {
 /// Whether a volume that is there already may be overwritten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overwrite {
-    /// Refuse a device with a LUKS header on it.
+    /// Refuse a device that would be written and has a LUKS header or the mark of another format.
     #[default]
     Refuse,
     /// Its data are lost.
