@@ -70,19 +70,20 @@ impl BackupFile {
         fs::remove_file(&self.path)
             .map_err(|error| Failure::new(Kind::DEVICE, error.to_string()).at(&self.path))
     }
+}
 
-    fn make_durable(&self) -> io::Result<()> {
-        self.file.sync_all()?;
-        #[cfg(unix)]
-        {
-            let folder = match self.path.parent() {
-                Some(folder) if !folder.as_os_str().is_empty() => folder,
-                _ => Path::new("."),
-            };
-            File::open(folder)?.sync_all()?;
-        }
-        Ok(())
+/// Makes a new file durable: its contents, and its name in the folder.
+pub(crate) fn make_durable(file: &File, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    #[cfg(unix)]
+    {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        File::open(folder)?.sync_all()?;
     }
+    Ok(())
 }
 
 impl HeaderBackup for BackupFile {
@@ -93,8 +94,7 @@ impl HeaderBackup for BackupFile {
     }
 
     fn finish(&mut self) -> Result<(), block::Error> {
-        self.make_durable()
-            .map_err(|error| system(Operation::Flush, &error))
+        make_durable(&self.file, &self.path).map_err(|error| system(Operation::Flush, &error))
     }
 }
 

@@ -153,8 +153,9 @@ impl Failure {
     }
 }
 
-/// What the library calls its limits, and the option that sets each here.
-const LIMIT_OPTIONS: [(&str, &str); 5] = [
+/// What the library advises its callers, and what that is here: the option that does it, or nothing
+/// where there is none.
+const ADVICE: [(&str, &str); 8] = [
     (
         "raise Limits::argon2_memory_kib",
         "raise --limit-argon2-memory",
@@ -166,15 +167,16 @@ const LIMIT_OPTIONS: [(&str, &str); 5] = [
         "raise --limit-pbkdf2-iterations",
     ),
     ("raise Limits::header_bytes", "raise --limit-header-size"),
+    ("; raise Limits::key_bytes to allow it", ""),
+    ("; raise Limits::json_elements to read it", ""),
+    (": choose Overwrite::Allow if that is meant", ""),
 ];
 
 /// Names the option in place of the library's field: that is what the reader can give.
 fn with_options(message: String) -> String {
-    LIMIT_OPTIONS
-        .iter()
-        .fold(message, |message, (field, option)| {
-            message.replace(field, option)
-        })
+    ADVICE.iter().fold(message, |message, (field, option)| {
+        message.replace(field, option)
+    })
 }
 
 /// Names from a header or a path may hold anything; an error is one line on a terminal all the
@@ -300,6 +302,29 @@ mod tests {
         for text in [size, work, iterations, memory] {
             assert!(!text.contains("::") && text.contains("--limit-"), "{text}");
         }
+    }
+
+    #[test]
+    fn advice_that_nobody_can_follow_here_is_left_out() {
+        let message = |error: luksmith::Error| Failure::from(error).message;
+        let key = header::Error::KeyBytes {
+            user: header::KdfUser::Keyslot(3),
+            requested: 5000,
+            limit: 4096,
+        };
+        let wanted = "keyslot 3 names a key of 5000 bytes, the limit is 4096";
+        assert_eq!(message(key.into()), wanted);
+        let limits = header::json::ParseLimits { elements: 2 };
+        let json = header::json::parse_object(b"{\"a\":[1,2,3]}", &limits);
+        let source = json.expect_err("too many values");
+        let json = message(header::Error::from(source).into());
+        assert!(json.ends_with("more than 2 values"), "{json}");
+        let found = "a LUKS2 header";
+        let there = message(luksmith::Error::AlreadyFormatted { found });
+        assert_eq!(
+            there,
+            "the device holds a LUKS2 header, which would be lost"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{ArgGroup, Args, ValueEnum};
 use luksmith::{
-    FormatOptions, HeaderPlace, Init, NewKeys, Overwrite, Version,
+    FormatOptions, HeaderPlace, Init, KdfChoice, NewKeys, Overwrite, Passphrase, Version,
     block::{BlockDevice, ByteLen, ByteOffset, FileDevice, FileOptions, SectorSize},
     hash::HashName,
     header::luks2::HeaderSize,
@@ -47,6 +47,11 @@ pub(crate) struct Format {
     /// --header), secure-mount, constellation, constellation-state-disk, contrast, workload-image
     #[arg(long, value_name = "NAME", group = "tagged")]
     profile: Option<String>,
+
+    /// Says that the key comes from a generator, 32 bytes or more, so that the fast key derivation
+    /// of the profile is enough for it; without this, Argon2id takes its place
+    #[arg(long, requires = "profile", conflicts_with = "pbkdf")]
+    high_entropy_key: bool,
 
     /// Creates a sparse file of this size, or grows the file to it
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -171,21 +176,27 @@ impl Format {
         let path = &self.device.device;
         let keys = self.keys.or_file(self.key.as_deref())?;
         // Options and key first: a mistake in them must not leave a file behind.
-        let mut options = self.options(context)?;
+        let mut options = self.options(&keys, context)?;
         let volume_key = keys.volume_key()?;
         let prompt = format!("Enter passphrase for {}: ", path.display());
         let passphrase = keys.new_passphrase(&prompt, self.force_password, context)?;
+        self.check_entropy(&passphrase)?;
         let mut new_keys = NewKeys::passphrase(&passphrase);
         if let Some(key) = volume_key {
             new_keys = new_keys.with_volume_key(key);
         }
         let mut made = Made::default();
         let device = self.open(&mut made)?;
-        if let Some(header) = &self.device.header {
-            let header = self.open_header(header, options.version(), &mut made)?;
+        let header = match &self.device.header {
+            Some(path) => Some(self.open_header(path, options.version(), &mut made)?),
+            None => None,
+        };
+        let overwrite = self.ask(&made, context)?;
+        let device = self.grown(device, header.as_ref(), overwrite)?;
+        if let Some(header) = header {
             options = options.header(HeaderPlace::Detached(Arc::new(header)));
         }
-        options = options.overwrite(self.ask(&made, context)?);
+        options = options.overwrite(overwrite);
         let init = self.init(&options, &device, &made)?;
         options = options.init(init);
         let size = device.size();
@@ -232,9 +243,13 @@ impl Format {
         }
     }
 
-    fn options(&self, context: &Context) -> Result<FormatOptions, Failure> {
+    fn options(&self, keys: &KeyArgs, context: &Context) -> Result<FormatOptions, Failure> {
         let mut options = self.base()?;
         let luks1 = options.version() == Version::Luks1;
+        let is_for_generated_keys = options.key_derivation() == KdfChoice::HighEntropy;
+        if self.high_entropy_key {
+            self.check_high_entropy(is_for_generated_keys, keys)?;
+        }
         if luks1 {
             self.refuse_luks2_options()?;
         }
@@ -246,6 +261,8 @@ impl Format {
                 Some(Pbkdf::Pbkdf2)
             }
             None if self.profile.is_none() => Some(Pbkdf::Argon2id),
+            // Nothing shows that a key is not one that a person made up, so somebody has to say it.
+            None if is_for_generated_keys && !self.high_entropy_key => Some(Pbkdf::Argon2id),
             None => None,
         };
         options = options.hash(hash).limits(self.limits.limits()?);
@@ -278,6 +295,32 @@ impl Format {
         }
         let options = self.place(options)?;
         self.integrity(self.names(options))
+    }
+
+    /// Fails where `--high-entropy-key` cannot be true, or would have no effect.
+    fn check_high_entropy(&self, has_effect: bool, keys: &KeyArgs) -> Result<(), Failure> {
+        if !has_effect {
+            return Err(Failure::caller(
+                "--high-entropy-key: this profile has the same key derivation for all keys",
+            ));
+        }
+        if !keys.is_named() {
+            return Err(Failure::caller(
+                "--high-entropy-key: what is typed, or a line of standard input, is a passphrase; \
+                 give the key with --key-file, --key-fd or --key-command",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_entropy(&self, key: &Passphrase) -> Result<(), Failure> {
+        let (found, least) = (key.len(), KdfChoice::MIN_HIGH_ENTROPY_BYTES);
+        if self.high_entropy_key && found < least {
+            return Err(Failure::caller(format!(
+                "--high-entropy-key: the key has {found} bytes, fewer than the {least} needed"
+            )));
+        }
+        Ok(())
     }
 
     /// Gives what all other options change: the profile, or cryptsetup's defaults.
@@ -408,7 +451,7 @@ impl Format {
         Ok(options)
     }
 
-    /// Opens the device, or makes or grows the file.
+    /// Opens the device, or makes the file.
     fn open(&self, made: &mut Made) -> Result<FileDevice, Failure> {
         let path = &self.device.device;
         let at = |error: luksmith::block::Error| Failure::from(error).at(path);
@@ -417,8 +460,9 @@ impl Format {
         };
         if !path.exists() {
             let created = FileOptions::writer().create(path, ByteLen::new(size));
+            let device = created.map_err(at)?;
             made.note(path);
-            return created.map_err(at);
+            return Ok(device);
         }
         let device = devices::writer(path)?;
         if device.size().get() > size {
@@ -429,7 +473,31 @@ impl Format {
             ))
             .at(path));
         }
-        device.resized(ByteLen::new(size)).map_err(at)
+        Ok(device)
+    }
+
+    /// Grows the file to `--size`, unless the format is going to be refused: then all stays as it
+    /// is, its length too.
+    fn grown(
+        &self,
+        device: FileDevice,
+        header: Option<&FileDevice>,
+        overwrite: Overwrite,
+    ) -> Result<FileDevice, Failure> {
+        let path = &self.device.device;
+        let Some(size) = self.size.filter(|size| device.size().get() < *size) else {
+            return Ok(device);
+        };
+        if overwrite == Overwrite::Refuse {
+            for place in [Some(&device), header].into_iter().flatten() {
+                if let Some(found) = luksmith::what_is_there(place)? {
+                    let error = luksmith::Error::AlreadyFormatted { found };
+                    return Err(self.explain(error).at(path));
+                }
+            }
+        }
+        let grown = device.resized(ByteLen::new(size));
+        grown.map_err(|error| Failure::from(error).at(path))
     }
 
     fn open_header(
@@ -448,8 +516,9 @@ impl Format {
             (_, None) => DEFAULT_DATA_OFFSET.max(metadata.saturating_add(DEFAULT_DATA_OFFSET / 2)),
         };
         let created = FileOptions::writer().create(path, ByteLen::new(size));
+        let device = created.map_err(|error| Failure::from(error).at(path))?;
         made.note(path);
-        created.map_err(|error| Failure::from(error).at(path))
+        Ok(device)
     }
 
     /// Asks whether what is there may go. Where nobody can be asked, the library looks for it.
@@ -457,13 +526,21 @@ impl Format {
         if context.batch || self.force {
             return Ok(Overwrite::Allow);
         }
-        if !io::stdin().is_terminal() || !made.paths.is_empty() {
+        let endangered = self.endangered(made);
+        if !io::stdin().is_terminal() || endangered.is_empty() {
             return Ok(Overwrite::Refuse);
         }
-        let name = self.device.device.display();
-        let warning = format!("this will overwrite data on {name} irrevocably");
+        let names = endangered.join(" and ");
+        let warning = format!("this will overwrite data on {names} irrevocably");
         confirm(&warning, Unasked::GoesOn, context)?;
         Ok(Overwrite::Allow)
+    }
+
+    /// Names what was there before this run: making a header elsewhere does not make DEVICE new.
+    fn endangered(&self, made: &Made) -> Vec<String> {
+        let places = [Some(&self.device.device), self.device.header.as_ref()];
+        let old = places.into_iter().flatten().filter(|path| !made.has(path));
+        old.map(|path| path.display().to_string()).collect()
     }
 
     fn init(
@@ -512,7 +589,7 @@ impl Format {
     }
 }
 
-/// Files that this run has made: gone again if it fails.
+/// Files that this run has made, and nobody else: gone again if it fails.
 #[derive(Default)]
 struct Made {
     paths: Vec<PathBuf>,
@@ -548,4 +625,34 @@ fn bytes_of(name: &str, bits: usize) -> Result<usize, Failure> {
         )));
     }
     Ok(bits / 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    // `-h` is the hash here, as in the command.
+    #[derive(Parser)]
+    #[command(disable_help_flag = true)]
+    struct Line {
+        #[command(flatten)]
+        format: Format,
+    }
+
+    /// A header file that this run had just made kept the question about DEVICE from being asked.
+    #[test]
+    fn what_was_there_before_is_asked_about_whatever_else_was_made() {
+        let line = ["luksFormat", "disk", "--header", "new"];
+        let format = Line::try_parse_from(line).expect("options").format;
+        let mut made = Made::default();
+        assert_eq!(format.endangered(&made), ["disk", "new"]);
+        made.note(Path::new("new"));
+        assert_eq!(format.endangered(&made), ["disk"]);
+        made.note(Path::new("disk"));
+        assert!(format.endangered(&made).is_empty());
+        // They were never there: nothing may be removed.
+        made.keep();
+    }
 }

@@ -16,6 +16,7 @@ use luksmith::{
 };
 
 use crate::{
+    backup_file::make_durable,
     context::Context,
     failure::{Failure, Kind},
     kdf_options::{KdfArgs, Pbkdf},
@@ -271,7 +272,7 @@ fn into_new_file(
     let mut out = BufWriter::with_capacity(BUFFER, file);
     let written = write(&mut out).and_then(|()| {
         out.flush().map_err(at)?;
-        out.get_ref().sync_all().map_err(at)?;
+        make_durable(out.get_ref(), path).map_err(at)?;
         Ok(control.check()?)
     });
     if written.is_err() {

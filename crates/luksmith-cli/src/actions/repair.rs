@@ -6,9 +6,10 @@ use clap::Args;
 use luksmith::{
     block::{BlockDevice, ByteDevice, ByteLen, ByteOffset, FileDevice},
     header::{
-        Format, Limits, backup, detect,
+        Format, Limits, detect,
         luks1::{self, Repair as Luks1Repair, Repaired},
         luks2::{Pair, RepairPlan, Side},
+        repaired_backup,
     },
     keyslot::{SystemRandom, change::HeaderBackup},
 };
@@ -67,12 +68,13 @@ fn luks2_copy(
     path: &Path,
     out: &Path,
 ) -> Result<(), Failure> {
-    devices::header(path, device, limits)?;
+    let at = |error: luksmith::header::Error| Failure::from(error).at(path);
+    // Here, so that a device without a header to repair leaves no file behind.
+    Pair::read(device, limits)
+        .and_then(|pair| pair.repair_plan())
+        .map_err(at)?;
     into_new_file(out, |file| {
-        // What a backup holds are two good copies, whatever the device holds.
-        backup(device, limits, &mut |_, bytes| Ok(file.write(bytes)?))
-            .map_err(|error| Failure::from(error).at(path))?;
-        Ok(())
+        repaired_backup(device, limits, &mut |_, bytes| Ok(file.write(bytes)?)).map_err(at)
     })
 }
 
@@ -100,6 +102,13 @@ fn warning(plan: &RepairPlan) -> String {
         Side::Primary => Side::Secondary,
         Side::Secondary => Side::Primary,
     };
+    if let Some(found) = plan.foreign {
+        return format!(
+            "{found} stands in the place of the {} header and is overwritten with the {other} one \
+             (seqid {}); whoever made it may have meant to replace this volume",
+            plan.side, plan.seqid
+        );
+    }
     match plan.claimed_newer {
         Some(claimed) => format!(
             "the damaged {} header claims to be newer (seqid {claimed}) than the {other} one (seqid {}) \
@@ -118,8 +127,9 @@ fn warning(plan: &RepairPlan) -> String {
     }
 }
 
+/// Where something may be lost that nobody can see from here, somebody has to say so.
 fn unasked(plan: &RepairPlan) -> Unasked {
-    if plan.claimed_newer.is_some() {
+    if plan.claimed_newer.is_some() || plan.unreadable || plan.foreign.is_some() {
         Unasked::Refused
     } else {
         Unasked::GoesOn
@@ -214,4 +224,79 @@ fn into_new_file(
         "A repaired copy of the header is in {}.\n",
         out.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use luksmith::{
+        FormatOptions, NewKeys,
+        block::{Error, IoFailure, MemDevice, Operation, SectorSize},
+    };
+
+    use super::*;
+
+    /// A device that cannot read one place.
+    struct BadPlace(MemDevice, Range<u64>);
+
+    impl BlockDevice for BadPlace {
+        fn size(&self) -> ByteLen {
+            self.0.size()
+        }
+        fn sector_size(&self) -> SectorSize {
+            self.0.sector_size()
+        }
+        fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), Error> {
+            if at.get() < self.1.end && at.get() + buf.len() as u64 > self.1.start {
+                return Err(Error::Io {
+                    operation: Operation::Read,
+                    at,
+                    failure: IoFailure::Os(5),
+                });
+            }
+            self.0.read_at(at, buf)
+        }
+        fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error> {
+            self.0.write_at(at, data)
+        }
+        fn flush(&self) -> Result<(), Error> {
+            self.0.flush()
+        }
+    }
+
+    fn plan(bad: Range<u64>, change: &[(u64, &[u8])]) -> RepairPlan {
+        let device = MemDevice::new(ByteLen::new(20 << 20), SectorSize::S512).expect("a device");
+        let device = std::sync::Arc::new(device);
+        let options = FormatOptions::luks2().digest_iterations(1000);
+        luksmith::format(device.clone(), NewKeys::none(), &options).expect("a volume");
+        let mut bytes = device.to_vec();
+        for (at, new) in change {
+            let at = usize::try_from(*at).expect("a place");
+            let place = bytes.get_mut(at..at + new.len()).expect("inside");
+            place.copy_from_slice(new);
+        }
+        let device = BadPlace(MemDevice::from_bytes(&bytes, SectorSize::S512), bad);
+        let pair = Pair::read(&device, &Limits::default()).expect("readable");
+        pair.repair_plan().expect("a good copy").expect("a bad one")
+    }
+
+    #[test]
+    fn only_what_loses_nothing_is_repaired_unasked() {
+        // One byte of the primary's text.
+        assert_eq!(unasked(&plan(0..0, &[(5000, b"!")])), Unasked::GoesOn);
+        // After an error of the medium nobody knows whether this copy is the newer one.
+        let unreadable = plan(0..512, &[]);
+        assert_eq!(unasked(&unreadable), Unasked::Refused);
+        assert!(warning(&unreadable).contains("the last change of keys is lost"));
+        // Somebody made a file system over the primary.
+        let ext4: [(u64, &[u8]); 2] = [(0, &[0; 512]), (1080, &[0x53, 0xef])];
+        let foreign = plan(0..0, &ext4);
+        assert_eq!(unasked(&foreign), Unasked::Refused);
+        let text = warning(&foreign);
+        assert!(
+            text.contains("ext4 file system stands in the place of the primary"),
+            "{text}"
+        );
+    }
 }

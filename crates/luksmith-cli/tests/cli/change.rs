@@ -427,4 +427,31 @@ fn repair_writes_the_damaged_copy_anew_or_a_good_copy_elsewhere() {
     }
     let plain = disk.scratch.file("plain", &paint(0, 1 << 20));
     luksmith(&["repair", &plain]).fails(1, "no LUKS header");
+    let out = text(&disk.scratch.path("nothing"));
+    luksmith(&["repair", "--out", &out, &plain]).fails(1, "no LUKS header");
+    assert!(!std::path::Path::new(&out).exists());
+}
+
+#[test]
+fn repair_overwrites_another_format_only_if_that_is_meant() {
+    let disk = Disk::new("luks2-default");
+    let mut taken = bytes(&disk.path);
+    taken[..512].fill(0);
+    taken[1080..1082].copy_from_slice(&[0x53, 0xef]);
+    std::fs::write(&disk.path, &taken).expect("a writable file");
+    disk.run(&["repair"], &[]).fails(
+        1,
+        "ext4 file system stands in the place of the primary header",
+    );
+    assert!(bytes(&disk.path) == taken);
+    // A copy is made without a question: the device stays as it is.
+    let out = text(&disk.scratch.path("out"));
+    let answer = disk.run(&["repair", "--out", &out], &[]);
+    assert!(answer.text().contains("A repaired copy"));
+    assert!(bytes(&disk.path) == taken, "--out changed the device");
+    let test = ["open", "--test-passphrase", "--header", &out];
+    assert_eq!(disk.run(&test, &[&disk.passphrase]).text(), "");
+    let answer = disk.run(&["-q", "repair"], &[]);
+    assert!(answer.text().contains("was written anew"));
+    assert!(disk.opens(&disk.passphrase, &[]));
 }

@@ -19,12 +19,26 @@ fn json(path: &str) -> serde_json::Value {
     serde_json::from_str(answer.text()).expect("JSON")
 }
 
+/// Argon2 that opens at once.
+const QUICK: [&str; 6] = [
+    "--pbkdf-memory",
+    "64",
+    "--pbkdf-force-iterations",
+    "4",
+    "--pbkdf-parallel",
+    "1",
+];
+
 /// Writes through `import` and reads through `export`.
 fn holds_data(path: &str, more: &[&str]) {
+    holds_data_behind(b"pass", path, more);
+}
+
+fn holds_data_behind(key: &[u8], path: &str, more: &[&str]) {
     // Whole sectors: a part of one would have to be read first, which may be an error.
     let data = paint(5, 24 * 4096);
     let scratch = Scratch::new();
-    let (key, input) = (scratch.file("key", b"pass"), scratch.file("input", &data));
+    let (key, input) = (scratch.file("key", key), scratch.file("input", &data));
     let import = [
         &["import", path, &input, "--offset", "4096", "-d", &key],
         more,
@@ -126,13 +140,16 @@ fn luks1_and_detached_headers_hold_data() {
 fn a_profile_is_a_start_that_options_change() {
     let scratch = Scratch::new();
     let key = scratch.file("key", b"pass");
+    let generated = scratch.file("generated", &[0xa5; 32]);
     let run = |path: &str, options: &[&str]| {
         luksmith_with(&[&["luksFormat", path], options].concat(), b"pass")
     };
     let mount = text(&scratch.path("mount"));
     let small = ["--size", "6M", "--luks2-keyslots-size", "512K"];
     let secure = ["--profile", "secure-mount", "--label", "mine"];
-    assert_eq!(run(&mount, &[&small[..], &secure].concat()).text(), "");
+    let declared = ["--high-entropy-key", "-d", &generated];
+    let options = [&small[..], &secure, &declared].concat();
+    assert_eq!(run(&mount, &options).text(), "");
     let header = json(&mount);
     let segment = &header["segments"]["0"];
     assert_eq!(segment["integrity"]["type"], "hmac(sha256)");
@@ -143,8 +160,8 @@ fn a_profile_is_a_start_that_options_change() {
         (&"pbkdf2".into(), &1000.into())
     );
     assert!(luksmith(&["luksDump", &mount]).text().contains("mine"));
-    assert_eq!(luksmith(&["verify", &mount, "-d", &key]).status, 0);
-    holds_data(&mount, &[]);
+    assert_eq!(luksmith(&["verify", &mount, "-d", &generated]).status, 0);
+    holds_data_behind(&[0xa5; 32], &mount, &[]);
 
     let state = text(&scratch.path("state"));
     let node = [
@@ -171,9 +188,38 @@ fn a_profile_is_a_start_that_options_change() {
     let (scratch_disk, header) = (text(&scratch.path("eph")), text(&scratch.path("header")));
     let ephemeral = ["--profile", "ephemeral", "--size", "4M"];
     run(&scratch_disk, &ephemeral).fails(1, "give --header FILE");
-    let kept = [&ephemeral[..], &["--header", &header]].concat();
+    let kept = [&ephemeral[..], &QUICK, &["--header", &header]].concat();
     assert_eq!(run(&scratch_disk, &kept).text(), "");
     holds_data(&scratch_disk, &["--header", &header]);
+}
+
+/// What people typed got PBKDF2 with 1000 iterations, which is meant for keys of key brokers.
+#[test]
+fn without_a_declaration_no_key_gets_the_derivation_for_generated_keys() {
+    let scratch = Scratch::new();
+    let short = scratch.file("short", &[0xa5; 31]);
+    let long = scratch.file("long", &[0xa5; 32]);
+    let path = text(&scratch.path("disk"));
+    let run = |options: &[&str]| {
+        let start = ["luksFormat", &path, "--profile"];
+        luksmith_with(
+            &[&start[..], options, &SMALL].concat(),
+            b"a typed passphrase\n",
+        )
+    };
+    let secure = ["secure-mount", "--init", "none"];
+    for key in [&[][..], &["-d", &long]] {
+        assert_eq!(run(&[&secure[..], &QUICK, key].concat()).text(), "");
+        let kdf = &json(&path)["keyslots"]["0"]["kdf"];
+        let costs = (&kdf["type"], &kdf["time"], &kdf["memory"]);
+        assert_eq!(costs, (&"argon2id".into(), &4.into(), &64.into()));
+        std::fs::remove_file(&path).expect("a file");
+    }
+    run(&["secure-mount", "--high-entropy-key"]).fails(1, "what is typed");
+    run(&["secure-mount", "--high-entropy-key", "-d", &short]).fails(1, "31 bytes, fewer than");
+    run(&["contrast", "--high-entropy-key", "-d", &long]).fails(1, "same key derivation");
+    run(&["secure-mount", "--high-entropy-key", "--pbkdf", "pbkdf2"]).fails(1, "cannot be used");
+    assert!(!std::path::Path::new(&path).exists());
 }
 
 #[test]
@@ -287,8 +333,31 @@ fn what_is_there_is_overwritten_only_if_that_is_meant() {
     );
     assert_eq!(format(&path, &[&SMALL[..], &["-q"]].concat()).text(), "");
     let ext4 = [&[0; 1080][..], &[0x53, 0xef], &[0; 4 << 20]].concat();
+    let before = ext4.clone();
     let ext4 = scratch.file("ext4", &ext4);
     format(&ext4, &[]).fails(1, "give -q or --force to overwrite it");
+    // The file used to be longer after the refusal.
+    format(&ext4, &["--size", "32M"]).fails(1, "give -q or --force to overwrite it");
+    assert!(bytes(&ext4) == before);
+    // With the header in a new file nobody looked at the device, and the tags went over it.
+    let header = text(&scratch.path("header"));
+    let elsewhere = ["--profile", "ephemeral", "--header", &header];
+    format(&ext4, &elsewhere).fails(1, "give -q or --force to overwrite it");
+    assert!(bytes(&ext4) == before && !std::path::Path::new(&header).exists());
+}
+
+/// Cleaning up removed the link, which this program had not made.
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_is_refused_and_stays() {
+    let scratch = Scratch::new();
+    let (path, link) = (text(&scratch.path("disk")), scratch.path("link"));
+    std::os::unix::fs::symlink("/no/such/folder/header", &link).expect("a link");
+    let name = text(&link);
+    format(&path, &["--size", "4M", "--header", &name]).fails(4, "File exists");
+    format(&name, &["--size", "20M"]).fails(4, "File exists");
+    assert!(std::fs::symlink_metadata(&link).is_ok());
+    assert!(!std::path::Path::new(&path).exists());
 }
 
 #[test]

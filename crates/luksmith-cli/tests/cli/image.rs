@@ -131,6 +131,13 @@ fn a_failure_leaves_no_image_and_what_is_there_is_kept() {
     )
     .fails(1, "the key has to come from");
     build(&["--format", "luks1", "-d", &key, "-", &out], b"").fails(1, "--size is needed");
+    // An image of nothing was made, and could never be opened.
+    run(&["luks1", "--size", "0"]).fails(1, "at least one sector of data");
+    let nothing = scratch.file("nothing", b"");
+    for format in ["luks1", "luks2"] {
+        let options = ["-d", &key, "--format", format, &nothing, &out];
+        build(&options, b"").fails(1, "at least one sector of data");
+    }
     assert!(!std::path::Path::new(&out).exists());
     let there = scratch.file("out", b"mine");
     run(&["luks1"]).fails(1, "exists already");
