@@ -252,8 +252,8 @@ impl<D: BlockDevice> BlockDevice for HashedDevice<D> {
         self.device.flush()
     }
 
-    /// In journal mode the whole journal is initialised first if anything was written since the last
-    /// discard: many discards in a row cost that once, discards between writes each time.
+    /// In journal mode the whole journal is initialised first if anything was written since the
+    /// last discard: many discards in a row cost that once, discards between writes each time.
     fn discard(&self, at: ByteOffset, len: ByteLen) -> Result<(), DeviceError> {
         self.check_range(at, len)?;
         if self.device.options.is_read_only() {

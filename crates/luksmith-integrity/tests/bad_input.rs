@@ -47,8 +47,8 @@ fn dirty() -> Vec<u8> {
 
 type Disk = Arc<CountingDevice<MemDevice>>;
 
-/// Opens a copy of `bytes`; gives the error. Whatever it is, nothing is written, and no more is read
-/// than the device has, twice.
+/// Opens a copy of `bytes`; gives the error. Whatever it is, nothing is written, and no more is
+/// read than the device has, twice.
 ///
 /// What opens is also activated, as a first write does, in the same bounds of reading: that ends,
 /// with an error or without.

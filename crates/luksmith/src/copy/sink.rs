@@ -35,7 +35,7 @@ pub trait ExportSink {
         Ok(None)
     }
 
-    /// Of what [`by_position`](Self::by_position) asked for, only the first `len` bytes came; the
+    /// Of what [`by_position`](Self::by_position) asked for, only the first `len` bytes came: the
     /// rest is to go. [`finish`](Self::finish) is not called after it.
     ///
     /// # Errors
@@ -46,8 +46,8 @@ pub trait ExportSink {
     }
 }
 
-/// A sink whose bytes may come in any order, each once. Positions count from where the export begins
-/// in it.
+/// A sink whose bytes may come in any order, each once. Positions count from where the export
+/// begins in it.
 pub trait PositionSink: Sync {
     /// Takes bytes at a position.
     ///

@@ -27,8 +27,8 @@ impl Volume {
     /// written once, else twice.
     ///
     /// Work that was cancelled or failed goes on where it was: the error tells the byte from which.
-    /// Everything before it is initialised and durable, and may be used. `control` sees bytes from 0
-    /// on.
+    /// Everything before it is initialised and durable, and may be used. `control` sees bytes from
+    /// 0 on.
     ///
     /// # Errors
     /// [`Error::InitStopped`]; [`Error::NothingToVerify`] without tags; [`Error::FormatOption`]
