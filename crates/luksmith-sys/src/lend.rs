@@ -46,8 +46,8 @@ type Job<'a> = &'a (dyn Fn() + Sync);
 /// threads once they are idle, which they are when no call of [`run`](Self::run) is under way. A
 /// child after `fork` has none of the threads, and may have a copy of the lock that is held for
 /// ever: there `run` calls the job on the caller's thread alone, and takes no lock. A child is
-/// known by its process number, so one that has its parent's (both number 1, each in a PID namespace
-/// of its own) must not call `run`: it could wait for ever.
+/// known by its process number, so one that has its parent's (both number 1, each in a PID
+/// namespace of its own) must not call `run`: it could wait for ever.
 pub struct Helpers {
     shared: Arc<Shared>,
     threads: usize,
