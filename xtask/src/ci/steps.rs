@@ -144,7 +144,7 @@ fn software_aes(_: &mut Uncovered) -> Result<()> {
     run(command.env("RUSTFLAGS", "--cfg aes_backend=\"soft\""))
 }
 
-/// One target of tests per crate that has threads of its own: shuttle takes the place of `std::sync`.
+/// The crates with locks of their own, with shuttle in the place of `std::sync`.
 fn schedules(_: &mut Uncovered) -> Result<()> {
     let mut command = cargo([
         "test",
