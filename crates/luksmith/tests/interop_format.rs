@@ -140,7 +140,8 @@ fn the_kernel_and_we_read_what_the_other_wrote() {
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
-    let mut script = String::from("printf 'correct horse' > /tmp/key\n");
+    let key = std::str::from_utf8(PASSPHRASE).expect("text");
+    let mut script = format!("printf '{key}' > /tmp/key\n");
     line_of(
         &mut script,
         "dd if=/disk/0 of=/tmp/pattern bs=65536 count=1",
