@@ -22,6 +22,10 @@ const COSTS: [&str; 8] = [
     "--pbkdf-parallel",
     "2",
 ];
+/// Costs that are next to nothing, so that the rest of the work shows.
+const CHEAP: [&str; 4] = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+const SMALL: u64 = 64 << 20;
+const LARGE: u64 = 1 << 40;
 const ROUNDS: usize = 5;
 
 /// A folder with an image and a key file, gone again at the end.
@@ -39,12 +43,17 @@ impl Scene {
         self.0.join(name)
     }
 
-    /// A fresh file of 64 MiB.
-    fn image(&self) -> PathBuf {
+    /// A fresh file that is one hole.
+    fn image_of(&self, bytes: u64) -> PathBuf {
         let path = self.path("image");
         let file = fs::File::create(&path).expect("an image");
-        file.set_len(64 << 20).expect("room");
+        file.set_len(bytes).expect("room");
         path
+    }
+
+    /// A fresh file of 64 MiB.
+    fn image(&self) -> PathBuf {
+        self.image_of(SMALL)
     }
 }
 
@@ -114,14 +123,15 @@ fn children_cpu() -> f64 {
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
-fn case(
+/// Measures contenders in turns. `one` makes what one of them is measured on, and measures it.
+fn case<T>(
     name: &str,
-    mut one: impl FnMut(&Path) -> [f64; 2],
-    programs: &[(&str, PathBuf)],
+    mut one: impl FnMut(&T) -> [f64; 2],
+    contenders: &[(&str, T)],
 ) -> Vec<Samples> {
     let mut samples = Vec::new();
     for measure in ["wall", "cpu-time"] {
-        for (contender, _) in programs {
+        for (contender, _) in contenders {
             samples.push(Samples {
                 row: "unlock".to_owned(),
                 case: format!("{name}/{measure}"),
@@ -133,10 +143,10 @@ fn case(
         }
     }
     for _ in 0..ROUNDS {
-        for (at, (_, program)) in programs.iter().enumerate() {
-            let [wall, cpu] = one(program);
+        for (at, (_, contender)) in contenders.iter().enumerate() {
+            let [wall, cpu] = one(contender);
             samples[at].ns.push(wall * 1e9);
-            samples[programs.len() + at].ns.push(cpu * 1e9);
+            samples[contenders.len() + at].ns.push(cpu * 1e9);
         }
     }
     for one in &samples {
@@ -171,11 +181,29 @@ pub fn run(filter: &str) -> Vec<Samples> {
     .into_iter()
     .chain(COSTS)
     .collect();
+    let cheap: Vec<&str> = format[..6].iter().copied().chain(CHEAP).collect();
     let mut samples = case(
         "program/format/argon2id/t4/1048576KiB/lanes2",
         |program| cost(program, &format, [&key, &scene.image()]),
         &programs,
     );
+    samples.extend(case(
+        "program/format/pbkdf2/i1000",
+        |program| cost(program, &cheap, [&key, &scene.image()]),
+        &programs,
+    ));
+    samples.extend(case(
+        "program/format/pbkdf2/i1000/size",
+        |size| cost(&programs[0].1, &cheap, [&key, &scene.image_of(*size)]),
+        &[("luksmith/64MiB", SMALL), ("luksmith/1TiB", LARGE)],
+    ));
+    let with_tags: Vec<&str> = ["--integrity", "hmac-sha256", "--integrity-no-wipe"].into();
+    let with_tags: Vec<&str> = cheap.iter().copied().chain(with_tags).collect();
+    samples.extend(case(
+        "program/format/pbkdf2/i1000/hmac-sha256/no-wipe/size",
+        |size| cost(&programs[0].1, &with_tags, [&key, &scene.image_of(*size)]),
+        &[("luksmith/64MiB", SMALL), ("luksmith/1TiB", LARGE)],
+    ));
     let image = scene.image();
     cost(&programs[1].1, &format, [&key, &image]);
     samples.extend(case(
