@@ -3,6 +3,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
+mod faulty;
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -15,41 +17,13 @@ use std::{
 };
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Error, MemDevice, Operation, SectorCount, SectorNumber,
-    SectorSize, TaggedDevice,
+    BlockDevice, ByteLen, ByteOffset, Error, MemDevice, Operation, SectorNumber, SectorSize,
+    TaggedDevice,
 };
-use luksmith_integrity::{
-    Devices, DigestName, FormatRequest, HashedDevice, Interleave, Mode, OpenOptions, format,
-};
+use luksmith_integrity::{Devices, DigestName, HashedDevice, Mode, OpenOptions};
 use luksmith_testkit::{Among, CountingDevice, Fault, FaultDevice, FaultPlan};
 
-const BLOCKS: usize = 40;
-
-/// A formatted device whose blocks all hold 1. The journal has three sections of eight entries.
-fn disk() -> Arc<MemDevice> {
-    let disk = MemDevice::new(ByteLen::new(128 << 10), SectorSize::S512).expect("small");
-    let disk = Arc::new(disk);
-    let request = FormatRequest::new(255, SectorSize::S512)
-        .expect("a tag size that exists")
-        .journal_sectors(SectorCount::new(48))
-        .interleave(Interleave::Sectors(8));
-    format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
-    let device = open(Arc::clone(&disk), Mode::Direct);
-    device
-        .write_at(ByteOffset::ZERO, &[1; BLOCKS * 512])
-        .expect("no faults here");
-    device.close().expect("no faults here");
-    disk
-}
-
-fn open<D: BlockDevice>(device: D, mode: Mode) -> HashedDevice<D> {
-    let options = OpenOptions::new()
-        .mode(mode)
-        .sectors_per_bit(8)
-        .tag_cache(ByteLen::new(0));
-    let devices = Devices::interleaved(device);
-    HashedDevice::open(devices, options, DigestName::Crc32c, None).expect("formatted")
-}
+use faulty::{BLOCKS, disk, open};
 
 fn at(block: usize) -> ByteOffset {
     ByteOffset::new(u64::try_from(block * 512).expect("small"))
