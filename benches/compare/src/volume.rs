@@ -339,9 +339,11 @@ fn on_tmpfs() -> Vec<Samples> {
     against_limit(["V4", "V4"], "tmpfs/hmac-sha256", &device, &direct)
 }
 
-/// Row T1: as many bytes by one thread and by two, each with its half of the volume.
+/// Row T1: as many bytes by one thread and by two, each with its half of the volume. The kernel
+/// alone beside it, each thread in its own cache with nothing shared: what this machine's second
+/// core adds, which on cores that share their units is less than the first one.
 fn threads() -> Vec<Samples> {
-    let volume = Arc::new(volume(memory(), &options(true).without_journal()));
+    let volume = volume(memory(), &options(true).without_journal());
     let bytes = 32 << 20;
     let name = "volume/write/memory/hmac-sha256/sector4096/run16/threads";
     let shape = |row, name: String, clock| Shape {
@@ -351,32 +353,43 @@ fn threads() -> Vec<Samples> {
         calls: 1,
         clock,
     };
-    let work = |count: usize| {
-        let volume = Arc::clone(&volume);
+    let write = |thread: usize, requests: usize| {
+        let mut data = Pages::pattern(REQUEST);
+        for request in 0..requests {
+            let at = (thread * requests + request) * REQUEST;
+            let at = ByteOffset::new(at as u64);
+            volume.write_at(at, data.bytes()).expect("a write");
+        }
+    };
+    let kernel = |_, requests: usize| {
+        let mut work = sealing(true);
+        (0..requests).for_each(|_| work());
+    };
+    let wall = shape("T1", name.to_owned(), Clock::Wall);
+    let mut samples = sample(&wall, one_and_two(bytes, &write));
+    let cpu = shape("volume", format!("{name}/cpu-time"), Clock::AllCpu);
+    samples.extend(sample(&cpu, one_and_two(bytes, &write)));
+    let alone = shape("T1", format!("{name}/kernel"), Clock::Wall);
+    samples.extend(sample(&alone, one_and_two(bytes, &kernel)));
+    samples
+}
+
+/// The requests that make up `bytes`, done by one thread and by two; `work` takes the thread's
+/// number and how many requests are its own.
+fn one_and_two(bytes: usize, work: &(impl Fn(usize, usize) + Sync)) -> Vec<Side<'_>> {
+    let by = move |count: usize| {
         move || {
-            let each = bytes / REQUEST / count;
             std::thread::scope(|scope| {
                 for thread in 0..count {
-                    let volume = &volume;
                     scope.spawn(move || {
                         harness::pin(thread);
-                        let mut data = Pages::pattern(REQUEST);
-                        for request in 0..each {
-                            let at = (thread * each + request) * REQUEST;
-                            let at = ByteOffset::new(at as u64);
-                            volume.write_at(at, data.bytes()).expect("a write");
-                        }
+                        work(thread, bytes / REQUEST / count);
                     });
                 }
             });
         }
     };
-    let sides = || vec![side("one thread", work(1)), side("two threads", work(2))];
-    let wall = shape("T1", name.to_owned(), Clock::Wall);
-    let mut samples = sample(&wall, sides());
-    let cpu = shape("volume", format!("{name}/cpu-time"), Clock::AllCpu);
-    samples.extend(sample(&cpu, sides()));
-    samples
+    vec![side("one thread", by(1)), side("two threads", by(2))]
 }
 
 /// Does request after request of `bytes`, at 32 places in turn.
