@@ -247,7 +247,11 @@ impl Ring {
                 block += 1;
             }
             let idle = !state.committing && !state.writing_back;
-            let due = idle && state.free(&self.shape) <= self.shape.threshold();
+            // A section is written whole, so one that still takes entries is not begun with: a
+            // journal of one section would be written twice for what fits it once.
+            let due = idle
+                && !state.filling(&self.shape)
+                && state.free(&self.shape) <= self.shape.threshold();
             drop(state);
             if block == run.blocks {
                 return if due { self.make_room(store) } else { Ok(()) };
