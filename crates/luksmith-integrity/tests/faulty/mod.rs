@@ -8,10 +8,10 @@ use luksmith_integrity::{
 };
 
 /// Blocks that a device is given data for.
-pub const BLOCKS: usize = 40;
+pub(crate) const BLOCKS: usize = 40;
 
 /// A formatted device whose blocks all hold 1. The journal has three sections of eight entries.
-pub fn disk() -> Arc<MemDevice> {
+pub(crate) fn disk() -> Arc<MemDevice> {
     let disk = MemDevice::new(ByteLen::new(128 << 10), SectorSize::S512).expect("small");
     let disk = Arc::new(disk);
     let request = FormatRequest::new(255, SectorSize::S512)
@@ -28,7 +28,7 @@ pub fn disk() -> Arc<MemDevice> {
 }
 
 /// Opens it; no tag is kept in memory, so that each is read.
-pub fn open<D: BlockDevice>(device: D, mode: Mode) -> HashedDevice<D> {
+pub(crate) fn open<D: BlockDevice>(device: D, mode: Mode) -> HashedDevice<D> {
     let options = OpenOptions::new()
         .mode(mode)
         .sectors_per_bit(8)
