@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::harness::{Samples, median, ratio};
+use crate::programs::{children_cpu, ours};
+use crate::scratch::Scratch;
 
 /// Bytes of the image's plaintext.
 const BYTES: usize = 1 << 30;
@@ -20,33 +22,6 @@ const HEADER: usize = 2 << 20;
 const ROUNDS: usize = 11;
 const PASSPHRASE: &str = "a passphrase";
 
-/// A folder on tmpfs that goes away again.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Option<Self> {
-        let path = PathBuf::from(format!("/dev/shm/luksmith-export-{}", std::process::id()));
-        fs::create_dir(&path).ok()?;
-        Some(Self(path))
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Nothing is to be done about a folder that is gone already.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn luksmith() -> PathBuf {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/luksmith");
-    std::env::var_os("LUKSMITH_PROGRAM").map_or(built, PathBuf::from)
-}
-
 /// One side: a program and its arguments. It writes the file `out`.
 struct Side {
     name: &'static str,
@@ -54,7 +29,7 @@ struct Side {
     out: PathBuf,
 }
 
-fn sides(folder: &Folder) -> Vec<Side> {
+fn sides(folder: &Scratch) -> Vec<Side> {
     let (image, key) = (folder.file("image"), folder.file("key"));
     let secret = format!("secret,id=key,file={}", key.display());
     let from = format!(
@@ -63,7 +38,7 @@ fn sides(folder: &Folder) -> Vec<Side> {
     );
     let qemu_out = folder.file("qemu.raw");
     let ours_out = folder.file("luksmith.raw");
-    let (to, out, path) = (qemu_out.clone(), ours_out.clone(), luksmith());
+    let (to, out, path) = (qemu_out.clone(), ours_out.clone(), ours());
     vec![
         Side {
             name: "qemu-img",
@@ -91,11 +66,11 @@ fn sides(folder: &Folder) -> Vec<Side> {
 }
 
 /// Makes the image and puts bytes into it that are no zeros.
-fn make(folder: &Folder) {
+fn make(folder: &Scratch) {
     fs::write(folder.file("key"), PASSPHRASE).expect("room");
     let image = File::create(folder.file("image")).expect("room");
     image.set_len((BYTES + HEADER) as u64).expect("room");
-    let mut format = Command::new(luksmith());
+    let mut format = Command::new(ours());
     format.args(["luksFormat", "--batch-mode", "--type", "luks1"]);
     // Little, on both sides: this is about the data.
     format.args(["--pbkdf-force-iterations", "1000", "--key-file"]);
@@ -106,7 +81,7 @@ fn make(folder: &Folder) {
     for _ in 0..BYTES >> 20 {
         file.write_all(&pattern).expect("room");
     }
-    let mut import = Command::new(luksmith());
+    let mut import = Command::new(ours());
     import
         .arg("import")
         .arg("--key-file")
@@ -120,17 +95,6 @@ fn run(command: &mut Command) {
     let status = command.stdout(Stdio::null()).status();
     let status = status.expect("the program is there");
     assert!(status.success(), "{command:?}: {status}");
-}
-
-/// CPU time of all processes that this one waited for, in nanoseconds.
-fn children() -> f64 {
-    // SAFETY: getrusage fills in the struct that it is given; all-zero is a valid value of it.
-    unsafe {
-        let mut usage: libc::rusage = core::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage);
-        let ns = |time: libc::timeval| time.tv_sec as f64 * 1e9 + time.tv_usec as f64 * 1e3;
-        ns(usage.ru_utime) + ns(usage.ru_stime)
-    }
 }
 
 fn same(a: &Path, b: &Path) -> bool {
@@ -152,11 +116,11 @@ pub fn run_both(filter: &str) -> Vec<Samples> {
         return Vec::new();
     }
     let has = |program: &Path| Command::new(program).arg("--version").output().is_ok();
-    if !has(Path::new("qemu-img")) || !has(&luksmith()) {
-        println!("export: qemu-img or {} is missing", luksmith().display());
+    if !has(Path::new("qemu-img")) || !has(&ours()) {
+        println!("export: qemu-img or {} is missing", ours().display());
         return Vec::new();
     }
-    let Some(folder) = Folder::new() else {
+    let Some(folder) = Scratch::on_tmpfs() else {
         println!("export: there is no tmpfs here");
         return Vec::new();
     };
@@ -180,11 +144,11 @@ pub fn run_both(filter: &str) -> Vec<Samples> {
     for _ in 0..ROUNDS {
         for (index, side) in sides.iter().enumerate() {
             fs::remove_file(&side.out).expect("it was made");
-            let (start, before) = (Instant::now(), children());
+            let (start, before) = (Instant::now(), children_cpu());
             run(&mut (side.command)());
-            let (spent, used) = (start.elapsed().as_nanos() as f64, children() - before);
-            wall[index].ns.push(spent / BYTES as f64);
-            cpu[index].ns.push(used / BYTES as f64);
+            let (spent, used) = (start.elapsed().as_secs_f64(), children_cpu() - before);
+            wall[index].ns.push(spent * 1e9 / BYTES as f64);
+            cpu[index].ns.push(used * 1e9 / BYTES as f64);
         }
     }
     crate::harness::pin(1);

@@ -1,9 +1,7 @@
 //! What the layers above the kernels cost: opening volumes of many sizes, bytes written per byte of
 //! data by each mode of integrity, and reading beside another crate that opens LUKS2.
 
-use std::fs;
 use std::io::{Cursor, Read, Seek, SeekFrom};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -11,10 +9,11 @@ use std::time::Instant;
 use luksmith::block::{
     BlockDevice, ByteLen, ByteOffset, Error, FileOptions, MemDevice, SectorSize,
 };
-use luksmith::integrity::{self, Devices, DigestName, FormatRequest, HashedDevice};
 use luksmith::{FormatOptions, KdfChoice, NewKeys, OpenOptions, Passphrase, Unlock, Volume};
 
 use crate::harness::{Samples, median};
+use crate::modes::Mode;
+use crate::scratch::Scratch;
 
 const PASSPHRASE: &[u8] = b"32 bytes of a generator, or so it";
 /// Bytes before the data.
@@ -45,37 +44,17 @@ fn series(row: &str, case: String, contender: &str, bytes: usize, ns: Vec<f64>) 
     }
 }
 
-/// A sparse file that goes away again.
-struct Sparse(PathBuf);
-
-impl Sparse {
-    fn new(bytes: u64) -> Option<Self> {
-        let name = format!("luksmith-compare-open-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let file = fs::File::create(&path).ok()?;
-        let one = Self(path);
-        file.set_len(bytes).ok()?;
-        Some(one)
-    }
-}
-
-impl Drop for Sparse {
-    fn drop(&mut self) {
-        // Nothing is to be done about a file that is gone already.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 /// Nanoseconds of opening and closing a volume that derives a key in 1000 iterations, by its size.
 fn open_by_size() -> Vec<Samples> {
     let mut samples = Vec::new();
+    let folder = Scratch::temporary();
     for shift in [24, 28, 32, 36, 40] {
-        let Some(file) = Sparse::new((1 << shift) + HEADER) else {
+        let Some(file) = folder.sparse("image", (1 << shift) + HEADER) else {
             println!("open: no sparse file of 2^{shift} bytes here");
             continue;
         };
         let passphrase = passphrase();
-        let device = FileOptions::writer().open(&file.0).expect("the file");
+        let device = FileOptions::writer().open(&file).expect("the file");
         let keys = NewKeys::passphrase(&passphrase);
         luksmith::format(device, keys, &options())
             .and_then(Volume::close)
@@ -83,7 +62,7 @@ fn open_by_size() -> Vec<Samples> {
         let mut ns = Vec::new();
         for _ in 0..crate::harness::ROUNDS {
             let start = Instant::now();
-            let device = FileOptions::reader().open(&file.0).expect("the file");
+            let device = FileOptions::reader().open(&file).expect("the file");
             let unlock = Unlock::Passphrase(&passphrase);
             let volume = luksmith::open(device, unlock, &OpenOptions::new().read_only());
             volume.and_then(Volume::close).expect("it opens");
@@ -124,52 +103,18 @@ impl BlockDevice for Counting {
     }
 }
 
-/// Makes and opens a device of one mode over another one.
-type Opened = fn(Arc<Counting>) -> Box<dyn BlockDevice>;
-
-fn luks(device: Arc<Counting>, options: &FormatOptions) -> Box<dyn BlockDevice> {
-    let passphrase = passphrase();
-    let keys = NewKeys::passphrase(&passphrase);
-    Box::new(luksmith::format(device, keys, options).expect("a volume"))
-}
-
-/// A device of dm-integrity by itself with a bitmap, which LUKS2 has no mode for.
-fn bitmap(device: Arc<Counting>) -> Box<dyn BlockDevice> {
-    let digest = DigestName::parse("hmac(sha256)").expect("a digest");
-    let request = FormatRequest::new(digest.digest_bytes(), SectorSize::S4096).expect("a shape");
-    let devices = || Devices::interleaved(Arc::clone(&device));
-    integrity::format(&devices(), &request, None, None).expect("a device");
-    let options = integrity::OpenOptions::new()
-        .mode(integrity::Mode::Bitmap)
-        .flags(integrity::FlagPolicy::Standalone);
-    Box::new(HashedDevice::open(devices(), options, digest, Some(PASSPHRASE)).expect("it opens"))
-}
-
 /// Bytes written to the device for each byte of data, by mode of integrity and by size of request;
 /// 64 MiB in order, or scattered, with a flush every 8 MiB.
 fn write_amplification() -> Vec<Samples> {
-    let modes: [(&str, Opened); 4] = [
-        ("no tags", |device| luks(device, &options())),
-        ("direct", |device| {
-            luks(
-                device,
-                &options().integrity("hmac(sha256)").without_journal(),
-            )
-        }),
-        ("bitmap", bitmap),
-        ("journal", |device| {
-            luks(device, &options().integrity("hmac(sha256)"))
-        }),
-    ];
     let mut samples = Vec::new();
-    for (mode, open) in modes {
+    for mode in Mode::ALL {
         for (order, request) in [("sequential", 64 << 10), ("scattered", 4 << 10)] {
             let written = Arc::new(AtomicU64::new(0));
             let device = Arc::new(Counting {
                 inner: MemDevice::new(ByteLen::new(256 << 20), SectorSize::S512).expect("memory"),
                 written: Arc::clone(&written),
             });
-            let volume = open(device);
+            let volume = mode.format(device);
             volume.flush().expect("a flush");
             let before = written.load(Ordering::Relaxed);
             let data = vec![0x5a; request];
@@ -191,7 +136,7 @@ fn write_amplification() -> Vec<Samples> {
             let bytes = written.load(Ordering::Relaxed) - before;
             let ratio = bytes as f64 / WRITTEN as f64;
             let case = format!("amplification/{order}/{request}");
-            samples.push(series("amplification", case, mode, 1, vec![ratio]));
+            samples.push(series("amplification", case, mode.name(), 1, vec![ratio]));
         }
     }
     samples

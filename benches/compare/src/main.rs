@@ -12,9 +12,12 @@ mod kdf;
 mod layers;
 mod mac_peers;
 mod machine;
+mod modes;
+mod paired;
 mod peers;
 mod programs;
 mod record;
+mod scratch;
 mod sealed;
 mod system;
 mod volume;
@@ -91,6 +94,7 @@ fn main() {
         }
         samples.extend(kdf::argon2(&filter));
         samples.extend(volume::run(&filter));
+        samples.extend(modes::run(&filter));
         samples.extend(layers::run(&filter));
         samples.extend(programs::run(&filter));
         samples.extend(export::run_both(&filter));

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::harness::{self, Samples, median};
+use crate::scratch::Scratch;
 
 /// Where the luksmith that is measured is, unless this variable names it.
 const PROGRAM: &str = "LUKSMITH_PROGRAM";
@@ -28,27 +29,25 @@ const SMALL: u64 = 64 << 20;
 const LARGE: u64 = 1 << 40;
 const ROUNDS: usize = 5;
 
-/// A folder with an image and a key file, gone again at the end.
-struct Scene(PathBuf);
+/// A folder with an image and a key file.
+struct Scene(Scratch);
 
 impl Scene {
     fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("luksmith-compare-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder for images");
-        fs::write(folder.join("key"), b"correct horse battery staple").expect("a key file");
+        let folder = Scratch::temporary();
+        fs::write(folder.file("key"), b"correct horse battery staple").expect("a key file");
         Self(folder)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.file(name)
     }
 
     /// A fresh file that is one hole.
     fn image_of(&self, bytes: u64) -> PathBuf {
-        let path = self.path("image");
-        let file = fs::File::create(&path).expect("an image");
-        file.set_len(bytes).expect("room");
-        path
+        self.0
+            .sparse("image", bytes)
+            .expect("a file may be that large")
     }
 
     /// A fresh file of 64 MiB.
@@ -57,16 +56,14 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
-    fn drop(&mut self) {
-        // Nothing is to be done about a folder that is gone already.
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// The program that is measured.
+pub fn ours() -> PathBuf {
+    std::env::var_os(PROGRAM).map_or_else(|| PathBuf::from(BUILT), PathBuf::from)
 }
 
 /// Both programs, where there are both.
 fn programs() -> Option<[(&'static str, PathBuf); 2]> {
-    let ours = std::env::var_os(PROGRAM).map_or_else(|| PathBuf::from(BUILT), PathBuf::from);
+    let ours = ours();
     let theirs = ["/usr/sbin/cryptsetup", "/sbin/cryptsetup"]
         .map(PathBuf::from)
         .into_iter()
@@ -112,7 +109,7 @@ fn cost(program: &Path, arguments: &[&str], files: [&Path; 2]) -> [f64; 2] {
 }
 
 /// CPU seconds of all children that ended, the kernel's share included.
-fn children_cpu() -> f64 {
+pub fn children_cpu() -> f64 {
     // SAFETY: getrusage fills in the struct that it is given; all-zero is a valid value of it.
     let usage = unsafe {
         let mut usage: libc::rusage = core::mem::zeroed();

@@ -6,106 +6,26 @@
 //! a neighbour does not change. Only T1 counts wall time; the case beside it counts the CPU time of
 //! both threads, which tells on a busy machine too whether the second one costs the first anything.
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use luksmith::block::{
-    BlockDevice, ByteLen, ByteOffset, Executor, FileOptions, MemDevice, SectorSize, Splitter,
+    BlockDevice, ByteLen, ByteOffset, Executor, MemDevice, SectorSize, Splitter,
 };
 use luksmith::{FormatOptions, HeaderPlace, KdfChoice, NewKeys, Overwrite, Volume, WorkerPool};
 use luksmith_simd::{Run, TagKey, XtsKey};
 
 use crate::harness::{self, Samples};
+use crate::paired::{Clock, Shape, Side, sample, series, side};
+use crate::scratch::Scratch;
 use crate::xts::{Pages, REQUEST};
 
 /// Bytes of a device: far more than any cache.
-const DEVICE: u64 = 256 << 20;
+pub const DEVICE: u64 = 256 << 20;
 /// Bytes between two flushes.
-const COMMIT: usize = 8 << 20;
+pub const COMMIT: usize = 8 << 20;
 /// Bytes of a sample of journal mode: several laps of commits and write-backs.
 const LAPS: usize = 128 << 20;
 const SECTOR: usize = 4096;
-
-/// Which clock counts.
-#[derive(Clone, Copy)]
-enum Clock {
-    /// Of this thread.
-    Cpu,
-    /// Of all threads together.
-    AllCpu,
-    Wall,
-}
-
-/// One side; a call handles `Shape::bytes`.
-struct Side<'a> {
-    name: &'static str,
-    work: Box<dyn FnMut() + 'a>,
-}
-
-fn side<'a>(name: &'static str, work: impl FnMut() + 'a) -> Side<'a> {
-    Side {
-        name,
-        work: Box::new(work),
-    }
-}
-
-/// What a case measures and how.
-struct Shape {
-    row: &'static str,
-    name: String,
-    bytes: usize,
-    /// Calls of one sample.
-    calls: usize,
-    clock: Clock,
-}
-
-/// One sample of each side in each round.
-fn sample(shape: &Shape, mut sides: Vec<Side<'_>>) -> Vec<Samples> {
-    let mut results: Vec<Samples> = sides.iter().map(|side| series(shape, side.name)).collect();
-    for _ in 0..harness::ROUNDS {
-        for (side, result) in sides.iter_mut().zip(&mut results) {
-            (side.work)();
-            let before = harness::clock_ghz();
-            let start = now(shape.clock);
-            for _ in 0..shape.calls {
-                (side.work)();
-            }
-            let ns = now(shape.clock) - start;
-            let ghz = f64::midpoint(before, harness::clock_ghz());
-            let per_byte = ns / (shape.calls * shape.bytes) as f64;
-            result.ns.push(per_byte);
-            result.cycles.push(per_byte * ghz);
-        }
-    }
-    results
-}
-
-fn series(shape: &Shape, contender: &str) -> Samples {
-    Samples {
-        row: shape.row.to_owned(),
-        case: shape.name.clone(),
-        contender: contender.to_owned(),
-        bytes: shape.bytes,
-        ns: Vec::new(),
-        cycles: Vec::new(),
-    }
-}
-
-/// Nanoseconds since some moment.
-fn now(clock: Clock) -> f64 {
-    let id = match clock {
-        Clock::Cpu => libc::CLOCK_THREAD_CPUTIME_ID,
-        Clock::AllCpu => libc::CLOCK_PROCESS_CPUTIME_ID,
-        Clock::Wall => libc::CLOCK_MONOTONIC,
-    };
-    // SAFETY: clock_gettime fills in the struct that it is given; all-zero is a valid value of it.
-    unsafe {
-        let mut time: libc::timespec = core::mem::zeroed();
-        libc::clock_gettime(id, &raw mut time);
-        time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
-    }
-}
 
 /// The sum of the first two contenders, round by round.
 fn add_limit(shape: &Shape, results: &mut Vec<Samples>) {
@@ -117,7 +37,7 @@ fn add_limit(shape: &Shape, results: &mut Vec<Samples>) {
     results.push(limit);
 }
 
-fn options(integrity: bool) -> FormatOptions {
+pub fn options(integrity: bool) -> FormatOptions {
     let options = FormatOptions::luks2()
         .kdf(KdfChoice::HighEntropy)
         .header(HeaderPlace::Memory)
@@ -132,7 +52,7 @@ fn options(integrity: bool) -> FormatOptions {
 }
 
 /// A device whose memory the system has already given.
-fn memory() -> MemDevice {
+pub fn memory() -> MemDevice {
     let device = MemDevice::new(ByteLen::new(DEVICE), SectorSize::S512);
     let device = device.expect("memory for a device");
     let mut write = writer(&device);
@@ -141,7 +61,7 @@ fn memory() -> MemDevice {
     device
 }
 
-fn volume(device: impl BlockDevice + 'static, options: &FormatOptions) -> Volume {
+pub fn volume(device: impl BlockDevice + 'static, options: &FormatOptions) -> Volume {
     let volume = luksmith::format(device, NewKeys::none(), options).expect("a volume");
     let mut data = Pages::pattern(REQUEST);
     let written = data.bytes().to_vec();
@@ -301,42 +221,16 @@ fn journal() -> Vec<Samples> {
     sample(&shape, sides)
 }
 
-/// A file on tmpfs that goes away again.
-struct TmpFile(PathBuf);
-
-impl TmpFile {
-    fn new(name: &str) -> Option<Self> {
-        let folder = PathBuf::from("/dev/shm");
-        folder.is_dir().then(|| {
-            let name = format!("luksmith-compare-{}-{name}", std::process::id());
-            Self(folder.join(name))
-        })
-    }
-
-    /// The file, all of it allocated.
-    fn device(&self) -> impl BlockDevice + use<> {
-        fs::write(&self.0, vec![1; usize::try_from(DEVICE).expect("it fits")]).expect("room");
-        FileOptions::writer().open(&self.0).expect("a file")
-    }
-}
-
-impl Drop for TmpFile {
-    fn drop(&mut self) {
-        // Nothing is to be done about a file that is gone already.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 /// Row V4.
 fn on_tmpfs() -> Vec<Samples> {
-    let (Some(raw), Some(sealed)) = (TmpFile::new("raw"), TmpFile::new("volume")) else {
+    let Some(folder) = Scratch::on_tmpfs() else {
         println!("V4: there is no tmpfs here");
         return Vec::new();
     };
-    let device = raw.device();
+    let raw = folder.device("raw", DEVICE);
     let options = options(true).without_journal();
-    let direct = volume(sealed.device(), &options);
-    against_limit(["V4", "V4"], "tmpfs/hmac-sha256", &device, &direct)
+    let direct = volume(folder.device("volume", DEVICE), &options);
+    against_limit(["V4", "V4"], "tmpfs/hmac-sha256", &raw, &direct)
 }
 
 /// Row T1: as many bytes by one thread and by two, each with its half of the volume. The kernel

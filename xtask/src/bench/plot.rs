@@ -12,7 +12,7 @@ pub(crate) struct Plot {
 }
 
 /// The plots of the page, in its order.
-pub(crate) const ALL: [Plot; 9] = [
+pub(crate) const ALL: [Plot; 10] = [
     Plot {
         file: "xts-sizes-4096.svg",
         title: "AES-256-XTS encryption, 4096-byte sectors, by size of the request",
@@ -52,6 +52,11 @@ pub(crate) const ALL: [Plot; 9] = [
         file: "open-sizes.svg",
         title: "Opening a volume in a sparse file, by its size (1000 iterations of PBKDF2)",
         draw: open_by_size,
+    },
+    Plot {
+        file: "modes.svg",
+        title: "Requests of 4 KiB to a file on tmpfs, by mode of integrity",
+        draw: by_mode,
     },
     Plot {
         file: "amplification.svg",
@@ -281,6 +286,17 @@ fn by_limit(record: &Record, title: &str) -> Option<String> {
         }
     }
     bar_chart(title, "%", &bars)
+}
+
+fn by_mode(record: &Record, title: &str) -> Option<String> {
+    let mut bars = Vec::new();
+    for one in &record.series {
+        if let Some(shape) = one.case.strip_prefix("modes/file/") {
+            let shape = shape.replace("/4KiB", "").replace('/', " ");
+            bars.push((format!("{} {shape}", one.contender), 1.0 / median(&one.ns)));
+        }
+    }
+    bar_chart(title, "GB/s", &bars)
 }
 
 fn amplification(record: &Record, title: &str) -> Option<String> {
