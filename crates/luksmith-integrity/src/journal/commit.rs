@@ -272,7 +272,8 @@ impl Ring {
                 state = wait(&self.changed, state)?;
                 state.check()?;
             } else {
-                state = self.commit_all(store, state)?;
+                let all = state.next_id;
+                state = self.commit_up_to(store, state, all)?;
             }
         }
         Ok(())
@@ -394,7 +395,10 @@ impl Ring {
         Ok((state.next, state.touched))
     }
 
-    /// Commits and writes back, or waits for whoever is at it.
+    /// Commits full sections and writes back, or waits for whoever is at it.
+    ///
+    /// A section that still takes entries stays open: it is written whole, so one that another
+    /// thread has just begun would be written again with the rest of what fits it.
     fn make_room<S: Store>(&self, store: &S) -> Result<(), Error> {
         let state = self.state()?;
         if state.committing || state.writing_back {
@@ -402,8 +406,9 @@ impl Ring {
             drop(wait(&self.changed, state)?);
             return Ok(());
         }
-        let state = if state.committed < state.next_id {
-            self.commit_all(store, state)?
+        let target = state.full_up_to(&self.shape);
+        let state = if state.committed < target {
+            self.commit_up_to(store, state, target)?
         } else {
             state
         };
@@ -413,14 +418,15 @@ impl Ring {
         self.write_back(store, state).map(drop)
     }
 
-    /// Commits everything taken so far. Nobody else is committing.
-    fn commit_all<'a, S: Store>(
+    /// Commits the entries below `target`, where a section ends or the last one so far does. Nobody
+    /// else is committing.
+    fn commit_up_to<'a, S: Store>(
         &'a self,
         store: &S,
         mut state: MutexGuard<'a, State>,
+        target: u64,
     ) -> Result<MutexGuard<'a, State>, Error> {
-        let target = state.next_id;
-        let batch = state.close_sections();
+        let batch = state.close_sections(target);
         state.committing = true;
         drop(state);
         let turn = Turn {
@@ -567,12 +573,23 @@ impl State {
         }
     }
 
-    /// Closes every section that is being filled and gives them, oldest first.
-    fn close_sections(&mut self) -> Vec<Sealed> {
-        self.waiting_since = None;
+    /// Gives the number of the first entry that is not in a full section.
+    fn full_up_to(&self, shape: &RingShape) -> u64 {
+        match self.live.back() {
+            Some(live) if self.filling(shape) => live.first_id,
+            _ => self.next_id,
+        }
+    }
+
+    /// Closes every section whose entries are below `target` and gives them, oldest first.
+    fn close_sections(&mut self, target: u64) -> Vec<Sealed> {
+        if target == self.next_id {
+            // Else entries stay open, and the oldest may be as old as this says.
+            self.waiting_since = None;
+        }
         let mut batch = Vec::new();
         for live in &mut self.live {
-            if live.stage == Stage::Filling {
+            if live.stage == Stage::Filling && live.first_id < target {
                 live.stage = Stage::Committing;
                 batch.push(Sealed {
                     section: live.section,

@@ -163,7 +163,8 @@ fn an_uncommitted_newer_entry_does_not_keep_the_committed_one_from_its_place() {
         ..Fake::default()
     };
     let state = ring.state().unwrap();
-    let state = ring.commit_all(&store, state).unwrap();
+    let all = state.next_id;
+    let state = ring.commit_up_to(&store, state, all).unwrap();
     drop(ring.write_back(&store, state).unwrap());
     // Should the power go now, the journal's section with the first value may be gone.
     assert_eq!(store.written_back(), [[(0, 1)]]);
@@ -268,6 +269,29 @@ fn nobody_takes_an_entry_during_a_change_past_the_journal() {
         });
         assert_eq!(newest(&ring), [(7, 1)]);
     }
+}
+
+/// A journal of one section was written when half full, and again for the other half.
+#[test]
+fn the_watermark_has_full_sections_written_and_no_others() {
+    let (one, store) = (ring(1, 1, 50), Fake::default());
+    one.append(&store, 0, run(1, 1)).unwrap();
+    assert_eq!(store.committed(), Vec::<Vec<_>>::new());
+    one.append(&store, 8, run(1, 1)).unwrap();
+    assert_eq!(store.committed(), [[(0, 1, vec![0, 8])]]);
+    assert_eq!(store.written_back(), [[(0, 1), (8, 1)]]);
+    // The section that another thread began stays open, and is as old as it was.
+    let (four, store) = (ring(4, 4, 50), Fake::default());
+    four.append(&store, 0, run(1, 2)).unwrap();
+    four.append(&store, 16, run(2, 1)).unwrap();
+    four.make_room(&store).unwrap();
+    assert_eq!(store.committed(), [[(0, 1, vec![0, 8])]]);
+    assert_eq!(store.written_back(), [[(0, 1), (8, 1)]]);
+    assert_eq!(newest(&four), [(16, 2)]);
+    four.commit_if_older_than(&store, Duration::ZERO).unwrap();
+    assert_eq!(store.committed(), [[(1, 1, vec![16])]]);
+    // Nothing waits, so nothing is old.
+    assert_eq!(four.state().unwrap().waiting_since, None);
 }
 
 #[test]
