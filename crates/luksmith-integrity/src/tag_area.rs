@@ -123,15 +123,21 @@ impl TagArea {
             let (now, later) = left.split_at(piece.len);
             left = later;
             let mut shard = self.shard(piece.page);
-            let page = if piece.len == self.page_bytes(piece.page) {
+            let whole = piece.len == self.page_bytes(piece.page);
+            if whole && !shard.pages.contains_key(&piece.page) {
                 // The whole page is replaced: nothing of the disk is needed.
                 self.make_room(&mut shard, device)?;
-                shard.insert(piece.page, now.into())
-            } else {
-                self.page(&mut shard, device, piece.page)?
-            };
-            page.dirty = true;
-            page.slice_mut(&piece)?.copy_from_slice(now);
+                shard.insert(piece.page, now.into()).dirty = true;
+                continue;
+            }
+            let page = self.page(&mut shard, device, piece.page)?;
+            let slot = page.slice_mut(&piece)?;
+            // What is in the cache is on the disk already, or on its way: a page that a flush has
+            // copied counts as changed again should that write fail.
+            if slot != now {
+                slot.copy_from_slice(now);
+                page.dirty = true;
+            }
         }
         Ok(())
     }

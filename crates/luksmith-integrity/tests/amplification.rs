@@ -3,13 +3,21 @@
 //! `cargo test -p luksmith-integrity --test amplification -- --nocapture` prints the table of
 //! docs/benchmarks.md.
 
-use std::sync::Arc;
+#![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
-use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SectorSize, SparseMemDevice};
-use luksmith_integrity::{
-    Devices, DigestName, FormatRequest, HashedDevice, Mode, OpenOptions, format, random_salt,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
-use luksmith_testkit::CountingDevice;
+
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Capabilities, Error, SectorCount, SectorSize, SparseMemDevice,
+};
+use luksmith_integrity::{
+    DeviceSizes, Devices, DigestName, FormatRequest, HashedDevice, Layout, Mode, OpenOptions,
+    format, random_salt,
+};
+use luksmith_testkit::{CountingDevice, Prng};
 
 const KEY: [u8; 32] = [0x33; 32];
 const BLOCK: u64 = 4096;
@@ -116,5 +124,174 @@ fn no_mode_writes_more_than_linux_does_for_the_same_requests() {
             ours.all() <= opening + sequential + random + closing,
             "{mode:?}, all"
         );
+    }
+}
+
+/// What a write of the engine is for, by where it goes.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Superblock,
+    Journal,
+    Tags,
+    Data,
+}
+
+/// Counts the sectors written by what they are for.
+struct ByKind {
+    device: SparseMemDevice,
+    layout: Layout,
+    sectors: [AtomicU64; 4],
+}
+
+impl ByKind {
+    fn kind(&self, sector: u64) -> Kind {
+        let init = self.layout.init_sectors().get();
+        let run = self.layout.run_sectors().get();
+        match sector.checked_sub(init) {
+            None if sector < 8 => Kind::Superblock,
+            None => Kind::Journal,
+            Some(behind) if behind % (run + 32_768) < run => Kind::Tags,
+            Some(_) => Kind::Data,
+        }
+    }
+
+    fn count(&self, at: ByteOffset, bytes: usize) {
+        let first = at.get() / 512;
+        for sector in first..first + bytes as u64 / 512 {
+            self.sectors[self.kind(sector) as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Sectors of superblock, journal, tags and data since the last call.
+    fn take(&self) -> [u64; 4] {
+        self.sectors
+            .each_ref()
+            .map(|count| count.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl BlockDevice for ByKind {
+    fn size(&self) -> ByteLen {
+        self.device.size()
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.device.sector_size()
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), Error> {
+        self.device.read_at(at, buf)
+    }
+
+    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error> {
+        self.count(at, data.len());
+        self.device.write_at(at, data)
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.device.flush()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.device.capabilities()
+    }
+}
+
+/// A device of 32 MiB with 4096-byte blocks and crc32c tags: its journal is one section of 392
+/// sectors with 48 entries, and 1024 tags fit a page.
+fn small_disk() -> Arc<ByKind> {
+    let request = FormatRequest::new(4, SectorSize::S4096)
+        .expect("a tag size that exists")
+        .salt(Some(random_salt().expect("a generator")));
+    let sizes = DeviceSizes {
+        data: SectorCount::new(65_536),
+        meta: None,
+    };
+    let (_, layout) = request.plan(sizes).expect("room enough");
+    assert_eq!(layout.section().sectors, 392);
+    assert_eq!(layout.journal_sections(), 1);
+    let disk = Arc::new(ByKind {
+        device: SparseMemDevice::new(ByteLen::new(32 << 20), SectorSize::S512),
+        layout,
+        sectors: Default::default(),
+    });
+    format(
+        &Devices::interleaved(Arc::clone(&disk)),
+        &request,
+        None,
+        None,
+    )
+    .expect("room enough");
+    disk.take();
+    disk
+}
+
+/// What one workload wrote, by kind, until its last flush and by closing.
+struct Work {
+    name: &'static str,
+    working: [u64; 4],
+    closing: [u64; 4],
+}
+
+/// The three workloads, each opened and closed on its own, on one device.
+fn small_workloads(mode: Mode) -> Vec<Work> {
+    let disk = small_disk();
+    let data = |seed| Prng::new(seed).bytes(200 * 4096);
+    let mut works = Vec::new();
+    for (name, seed) in [("sequential", 1), ("the same again", 1), ("random", 2)] {
+        let crc32c = DigestName::Crc32c;
+        let options = OpenOptions::new().mode(mode);
+        let devices = Devices::interleaved(Arc::clone(&disk));
+        let device = HashedDevice::open(devices, options, crc32c, None).expect("formatted");
+        for (index, bytes) in (0_u64..).zip(data(seed).chunks(4096)) {
+            let place = if name == "random" {
+                (index / 16 * 1511 + index % 16 * 397) % 6000
+            } else {
+                index
+            };
+            if name == "random" && index == 64 {
+                break;
+            }
+            let at = ByteOffset::new(place * BLOCK);
+            device.write_at(at, bytes).expect("no faults here");
+            if name == "random" && index % 16 == 15 {
+                device.flush().expect("no faults here");
+            }
+        }
+        device.flush().expect("no faults here");
+        let working = disk.take();
+        device.close().expect("no faults here");
+        works.push(Work {
+            name,
+            working,
+            closing: disk.take(),
+        });
+    }
+    works
+}
+
+/// Sectors that Linux 7.2 wrote for these workloads until the last flush, and by closing.
+const LINUX_SMALL: [(Mode, [(u64, u64); 3]); 3] = [
+    (Mode::Journal, [(4800, 392), (5128, 392), (2280, 392)]),
+    (Mode::Bitmap, [(1632, 400), (1624, 400), (744, 400)]),
+    (Mode::Direct, [(1608, 0), (1600, 0), (712, 0)]),
+];
+
+/// With a journal of one section, 3.12 bytes were written for each byte of a sequential workload:
+/// it was written when half full, and again for the other half.
+#[test]
+fn with_a_small_journal_no_mode_writes_more_than_linux_does() {
+    for (mode, linux) in LINUX_SMALL {
+        for (work, (working, closing)) in small_workloads(mode).iter().zip(linux) {
+            let Work { name, .. } = work;
+            println!(
+                "{mode:?}, {name}: superblock, journal, tags, data {:?}, closing {:?}; \
+                 Linux {working}, closing {closing}",
+                work.working, work.closing,
+            );
+            let ours: u64 = work.working.iter().sum();
+            let all = ours + work.closing.iter().sum::<u64>();
+            assert!(all <= working + closing, "{mode:?}, {name}: {all}");
+        }
     }
 }

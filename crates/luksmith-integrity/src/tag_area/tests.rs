@@ -121,3 +121,37 @@ fn reads_write_nothing_even_where_every_page_in_the_cache_is_changed() {
         .unwrap();
     assert_eq!(found[..20], [9; 20]);
 }
+
+#[test]
+fn tags_that_did_not_change_are_not_written_again_unless_their_write_failed() {
+    let (area, disk) = area();
+    // A whole page, and a part of the next one.
+    let tags = [5; 4096 + 40];
+    area.write(&disk, at(&area, 0), &tags).unwrap();
+    area.flush(&disk).unwrap();
+    // What is on the disk shows what is written there.
+    let foreign = [0xee; 8192];
+    let mut found = [0; 8192];
+    disk.write_at(at(&area, 0), &foreign).unwrap();
+    area.write(&disk, at(&area, 0), &tags).unwrap();
+    area.write(&disk, at(&area, 4096), &[5; 20]).unwrap();
+    area.flush(&disk).unwrap();
+    disk.read_at(at(&area, 0), &mut found).unwrap();
+    assert!(found == foreign);
+    area.write(&disk, at(&area, 4100), &[6; 4]).unwrap();
+    area.write(&disk, at(&area, 4100), &[6; 4]).unwrap();
+    area.flush(&disk).unwrap();
+    disk.read_at(at(&area, 0), &mut found).unwrap();
+    assert_eq!(
+        (found[4095], &found[4096..4106]),
+        (0xee, &[5, 5, 5, 5, 6, 6, 6, 6, 5, 5][..])
+    );
+    // Changed and not on the disk: it stays changed, whatever is written over it.
+    area.write(&disk, at(&area, 4096), &[7; 20]).unwrap();
+    let small = MemDevice::new(ByteLen::new(4096), SectorSize::S512).unwrap();
+    assert!(area.flush(&small).is_err());
+    area.write(&disk, at(&area, 4096), &[7; 20]).unwrap();
+    area.flush(&disk).unwrap();
+    disk.read_at(at(&area, 0), &mut found).unwrap();
+    assert_eq!(found[4096..4116], [7; 20]);
+}
