@@ -1,6 +1,5 @@
 //! Runs of authenticated sectors: data, and a tuple of tag and stored IV beside each.
 
-mod aegis;
 mod ccm;
 mod encrypt_then_mac;
 #[cfg(feature = "gcm")]

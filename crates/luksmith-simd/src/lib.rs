@@ -1,4 +1,5 @@
-//! Hot loops of luksmith: AES-XTS, many-lane SHA-2 and HMAC, CRC-32C over runs of sectors.
+//! Hot loops of luksmith: AES-XTS, AES-GCM, AEGIS-128, many-lane SHA-2 and HMAC, CRC-32C over runs
+//! of sectors.
 //!
 //! Kernels take *runs* of sectors, because one call per sector costs up to half of the throughput.
 //! The instruction set is chosen once, when a key is made, and kept in the key; every set can also
@@ -27,6 +28,7 @@
 
 extern crate alloc;
 
+mod aegis;
 mod arch;
 mod argon2;
 mod backend;
@@ -40,6 +42,7 @@ mod pbkdf2;
 mod sha2;
 mod xts;
 
+pub use aegis::Aegis128;
 #[cfg(feature = "std")]
 pub use argon2::ScopedThreads;
 pub use argon2::{Argon2, Argon2Job, Argon2Threads, Argon2Variant, OneThread};

@@ -2,8 +2,9 @@
 
 use alloc::boxed::Box;
 
+use luksmith_simd::Aegis128;
+
 use super::TAG_BYTES;
-use super::aegis::Aegis128;
 use super::ccm::Ccm;
 use crate::block::{Build, Cipher16, keyed, with};
 use crate::{Algorithm, BlockCipher, Error};
@@ -64,6 +65,18 @@ pub(super) fn keyed_sealer(algorithm: Algorithm, key: &[u8]) -> Result<Box<dyn S
             spec: alloc::format!("{algorithm}"),
             why: "this is no AEAD cipher",
         }),
+    }
+}
+
+impl Sealer for Aegis128 {
+    fn seal(&self, nonce: &[u8], ad: &[u8], data: &mut [u8]) -> [u8; TAG_BYTES] {
+        let nonce = nonce.try_into().expect("the nonce has the IV's size");
+        Self::seal(self, nonce, ad, data).expect("a sector is made of whole blocks")
+    }
+
+    fn open(&self, nonce: &[u8], ad: &[u8], data: &mut [u8], tag: &[u8; TAG_BYTES]) -> bool {
+        let nonce = nonce.try_into().expect("the nonce has the IV's size");
+        Self::open(self, nonce, ad, data, tag).expect("a sector is made of whole blocks")
     }
 }
 

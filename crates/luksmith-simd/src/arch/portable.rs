@@ -1,5 +1,7 @@
 //! The choices of a target that has no kernels of its own.
 
+use crate::Backend;
+use crate::aegis::BLOCK;
 use crate::argon2::{Block, portable_compress};
 use crate::crc32c;
 use crate::pbkdf2::{self, Chain, Pads};
@@ -118,3 +120,25 @@ impl Argon2Kernel {
 
 /// Nothing that can be done here.
 pub(crate) fn prefetch(_block: &Block) {}
+
+/// Vector kernels of AEGIS-128, of which there are none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum VectorAegis {}
+
+impl VectorAegis {
+    /// Nothing for any backend.
+    pub(crate) fn new(_backend: Backend) -> Option<Self> {
+        None
+    }
+
+    /// Never called.
+    pub(crate) fn crypt<const OPEN: bool>(
+        self,
+        _key: &[u8; BLOCK],
+        _nonce: &[u8; BLOCK],
+        _ad: &[u8],
+        _data: &mut [[u8; BLOCK]],
+    ) -> [u8; BLOCK] {
+        match self {}
+    }
+}

@@ -1,5 +1,6 @@
 //! x86-64: AES-NI, VAES on 256 and 512 bits, SHA-NI, AVX2 and AVX-512.
 
+pub(crate) mod aegis;
 pub(crate) mod aesni;
 pub(crate) mod argon2;
 pub(crate) mod cpu;
