@@ -22,6 +22,7 @@ pub mod oracle;
 mod paint;
 mod prng;
 mod problem;
+mod write_log;
 
 pub use counting::{CountingDevice, Counts};
 pub use crash::{CrashDevice, CrashOptions, CrashPoint, Event, Fates, Recording};
@@ -33,3 +34,4 @@ pub use oracle::Oracle;
 pub use paint::{paint, paint_into};
 pub use prng::Prng;
 pub use problem::Problem;
+pub use write_log::{LoggedRequest, parse_write_log};

@@ -260,13 +260,14 @@ fn add_disk(command: &mut Command, serial: &str, file: &Path) {
     add_drive(command, serial, drive);
 }
 
-/// Adds a disk whose writes are logged. Flushes reach the log only where the cache is not unsafe.
+/// Adds a disk whose writes are logged. Flushes reach the log only where the cache is not unsafe;
+/// from there they need not go on to the files.
 fn add_logged_disk(command: &mut Command, serial: &str, file: &Path, log: &Path) {
     let (file, log) = (quoted(file), quoted(log));
     let drive = format!(
         "if=none,id={serial},driver=blklogwrites,cache=writeback,file.driver=raw,\
-         file.file.driver=file,file.file.filename={file},log.driver=raw,log.file.driver=file,\
-         log.file.filename={log}"
+         file.cache.no-flush=on,file.file.driver=file,file.file.filename={file},log.driver=raw,\
+         log.cache.no-flush=on,log.file.driver=file,log.file.filename={log}"
     );
     add_drive(command, serial, drive);
 }
