@@ -21,8 +21,8 @@ cargo xtask COMMAND
   asm              inner loops of the kernels: no calls, spills as recorded; --write
   bench-report [F] docs/benchmarks.md and its plots, from the newest record or from F; --run takes a
                    record of both build flavours first, on a machine that does nothing else
-  campaign NAME    a long run of interop tests, recorded in docs/campaigns: verdicts, format;
-                   --sets N (200), --seed N (1), --suite NAME (sid)
+  campaign NAME    a long run of a test, recorded in docs/campaigns: verdicts, format, integrity,
+                   kills, crashes; --sets N, --seed N (1), --suite NAME (sid)
   ci [STEP...]     the gate: every step, or those named; --list names them
   fuzz [TARGET...] builds the fuzz targets and runs each; --seconds N for all together (60)
   oracle           prepares a kernel and a userland for interop tests; --suite NAME, --force
