@@ -76,11 +76,11 @@ pub(crate) use x86_64::gcm::VectorGcm;
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
 mod portable;
 #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
-pub(crate) use portable::{Argon2Kernel, Crc32c, Kernels, VectorAegis, prefetch};
+pub(crate) use portable::{Argon2Kernel, Crc32c, Kernels, VectorAegis, prefetch, prefetch_once};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 pub(crate) use x86_64::aegis::VectorAegis;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-pub(crate) use x86_64::argon2::{Argon2Kernel, prefetch};
+pub(crate) use x86_64::argon2::{Argon2Kernel, prefetch, prefetch_once};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 pub(crate) use x86_64::{crc32c::Crc32c, sha2::Kernels};
 

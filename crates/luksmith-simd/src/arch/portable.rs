@@ -112,11 +112,20 @@ impl Argon2Kernel {
         Self::Portable
     }
 
+    /// How many lanes a thread fills in turn before another thread pays: compressing word by word
+    /// takes longer than the next block takes to come from memory.
+    pub(crate) const fn lanes_of_a_thread(self) -> usize {
+        1
+    }
+
     /// Writes G(`x`, `y`) to `out`, xored onto what `out` held if `onto`.
     pub(crate) fn compress(self, x: &Block, y: &Block, out: &mut Block, onto: bool) {
         portable_compress(x, y, out, onto);
     }
 }
+
+/// Nothing that can be done here.
+pub(crate) fn prefetch_once(_block: &Block) {}
 
 /// Nothing that can be done here.
 pub(crate) fn prefetch(_block: &Block) {}

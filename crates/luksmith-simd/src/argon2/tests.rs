@@ -186,6 +186,75 @@ fn any_number_of_threads_gives_the_same_tag() {
     }
 }
 
+/// Notes how many jobs a call of `run` gets, and runs them.
+#[cfg(feature = "std")]
+#[derive(Default)]
+struct Counting {
+    threads: usize,
+    jobs: std::sync::Mutex<Vec<usize>>,
+}
+
+#[cfg(feature = "std")]
+impl Argon2Threads for Counting {
+    fn count(&self) -> usize {
+        self.threads
+    }
+
+    fn run(&self, jobs: &mut [Argon2Job<'_>]) {
+        self.jobs.lock().expect("no panic").push(jobs.len());
+        jobs.iter_mut().for_each(Argon2Job::run);
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_vector_kernel_takes_a_second_thread_only_for_a_third_lane() {
+    for kernel in Argon2Kernel::available() {
+        let per_thread = kernel.lanes_of_a_thread();
+        for (lanes, threads) in [
+            (1, 4),
+            (2, 4),
+            (3, 4),
+            (4, 4),
+            (4, 1),
+            (4, 3),
+            (7, 2),
+            (7, 9),
+        ] {
+            let argon2 = Argon2::new(Argon2Variant::Id, 1, 8 * lanes, lanes).expect("valid");
+            let counting = Counting {
+                threads,
+                ..Counting::default()
+            };
+            let mut arena = vec![0; argon2.arena_words()];
+            let texts = Texts {
+                password: b"p",
+                salt: b"salt",
+                secret: &[],
+                data: &[],
+            };
+            let mut progress = |_, _| ControlFlow::Continue(());
+            argon2
+                .derive_by(
+                    kernel,
+                    &texts,
+                    &mut arena,
+                    &mut [0; 32],
+                    &counting,
+                    &mut progress,
+                )
+                .expect("sizes fit");
+            let most = usize::try_from(lanes).expect("few").div_ceil(per_thread);
+            let want = threads.min(most);
+            let jobs = counting.jobs.into_inner().expect("no panic");
+            assert_eq!(
+                jobs, [want; 4],
+                "{kernel:?}, {lanes} lanes, {threads} threads"
+            );
+        }
+    }
+}
+
 #[test]
 fn impossible_costs_and_lengths_are_refused() {
     let refused = |passes, memory_kib, lanes| {

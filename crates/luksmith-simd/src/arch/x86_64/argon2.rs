@@ -50,6 +50,18 @@ impl Argon2Kernel {
         Self::available().next_back().unwrap_or(Self::Portable)
     }
 
+    /// How many lanes a thread fills in turn before another thread pays.
+    ///
+    /// A vector kernel compresses a block in less time than the next random one takes to come from
+    /// memory, so a thread with one lane waits for most of its time, and two lanes in turn take no
+    /// longer than one.
+    pub(crate) const fn lanes_of_a_thread(self) -> usize {
+        match self {
+            Self::Portable => 1,
+            Self::Avx2(_) | Self::Avx512(_) => 2,
+        }
+    }
+
     /// Writes G(`x`, `y`) to `out`, xored onto what `out` held if `onto`.
     pub(crate) fn compress(self, x: &Block, y: &Block, out: &mut Block, onto: bool) {
         match self {
@@ -63,11 +75,21 @@ impl Argon2Kernel {
     }
 }
 
-/// Starts to fetch a block.
+/// Starts to fetch a block that is read once: past the larger caches, whose queues of misses are
+/// what several lanes in turn wait for.
+#[inline]
+pub(crate) fn prefetch_once(block: &Block) {
+    for line in block.as_chunks::<8>().0 {
+        // SAFETY: a prefetch changes nothing, and the address is that of a reference.
+        unsafe { _mm_prefetch::<_MM_HINT_NTA>(line.as_ptr().cast()) }
+    }
+}
+
+/// Starts to fetch a block that is overwritten soon, and read again after that.
 #[inline]
 pub(crate) fn prefetch(block: &Block) {
     for line in block.as_chunks::<8>().0 {
-        // SAFETY: a prefetch changes nothing, and the address is that of a reference.
+        // SAFETY: as in `prefetch_once`.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
     }
 }
