@@ -8,8 +8,8 @@ use luksmith_block::{
     BlockDevice, ByteLen, ByteOffset, Error, MemDevice, SectorCount, SectorSize, SparseMemDevice,
 };
 use luksmith_integrity::{
-    Devices, DigestName, DiscardMarker, Error as IntegrityError, FormatRequest, HashedDevice,
-    Interleave, Mode, OpenOptions, format, random_salt,
+    Devices, DigestName, DiscardMarker, Error as IntegrityError, Flags, FormatRequest,
+    HashedDevice, Interleave, Mode, OpenOptions, Superblock, format, random_salt,
 };
 use luksmith_testkit::{CrashDevice, CrashOptions};
 
@@ -148,6 +148,27 @@ fn a_discarded_block_is_old_or_discarded_after_a_crash() {
                 20
             );
         }
+    }
+}
+
+/// Linux 7.2 does so when it opens the device; we write nothing before the first write.
+#[test]
+fn the_first_write_says_that_keyed_discards_are_allowed() {
+    let [_, keyed] = KINDS;
+    for mode in [Mode::Journal, Mode::Direct, Mode::Bitmap] {
+        let before = keyed.disk();
+        let disk = Arc::new(MemDevice::from_bytes(&before, SectorSize::S512));
+        let open = || keyed.open(Arc::clone(&disk), keyed.options(mode));
+        let device = open().expect("formatted");
+        assert_eq!(firsts(&device), [1; BLOCKS]);
+        device.close().expect("no faults here");
+        assert!(disk.to_vec() == before);
+        let device = open().expect("formatted");
+        device.write_at(at(9), &[2; 512]).expect("no faults here");
+        device.close().expect("no faults here");
+        let superblock = Superblock::parse(&disk.to_vec()[..4096]).expect("a superblock");
+        assert_eq!(superblock.version(), 7);
+        assert!(superblock.flags().contains(Flags::DISCARD_KEYED));
     }
 }
 

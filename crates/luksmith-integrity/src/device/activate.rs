@@ -37,7 +37,10 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         // Readers in the journal's overlay finish first, and none starts until the ring is there.
         let _alone = self.ranges.exclusive(0..u64::MAX);
         self.stop.check()?;
-        let applied = self.stop.guarded(|| self.replay());
+        let applied = self.stop.guarded(|| {
+            self.note_keyed_discards()?;
+            self.replay()
+        });
         let active = self.stop.on_failure(Operation::Write, applied)?;
         Ok(self.active.get_or_init(|| active))
     }

@@ -106,9 +106,6 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     ) -> Result<(), DeviceError> {
         let range = self.check_request(first, blocks)?;
         let active = self.active()?;
-        if self.options.discards == DiscardMarker::Keyed {
-            self.note_keyed_discards()?;
-        }
         let (tag, spb) = (self.tag_bytes(), self.layout.block_size().sectors().get());
         let mut tags = vec![0; blocks * tag];
         for (index, tag) in tags.chunks_exact_mut(tag).enumerate() {
@@ -124,10 +121,11 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         })
     }
 
-    /// Sets the flag that makes the marks of keyed discards count, for good.
-    fn note_keyed_discards(&self) -> Result<(), DeviceError> {
+    /// Sets the flag that makes the marks of keyed discards count, for good, where such discards
+    /// are allowed: as the kernel does, before there is one.
+    pub(super) fn note_keyed_discards(&self) -> Result<(), DeviceError> {
         let noted = lock(&self.written)?.flags.contains(Flags::DISCARD_KEYED);
-        if noted {
+        if noted || self.options.discards != DiscardMarker::Keyed {
             return Ok(());
         }
         self.change_superblock(|superblock| {
