@@ -287,7 +287,7 @@ impl<'a> Case<'a> {
             bytes: pattern[..bytes].to_vec(),
             ..View::default()
         };
-        let mut model = Model::new(set.block.bytes(), filled);
+        let mut model = Model::new(set, filled);
         let mut mode = set.mode;
         for (number, act) in (1..=begun).zip(&self.acts) {
             act.apply(set, pattern, &mut model, number < begun);
@@ -465,7 +465,7 @@ impl Second<'_> {
             }
             return Ok(checks);
         };
-        let mut model = Model::new(set.block.bytes(), self.view.clone());
+        let mut model = Model::new(set, self.view.clone());
         for act in acts {
             act.apply(set, pattern, &mut model, true);
         }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use luksmith::integrity::Mode;
 
+use super::set::Set;
+
 /// The plaintext of a device as someone read it. Blocks whose tag does not match are zeros here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct View {
@@ -26,13 +28,17 @@ pub(crate) struct Model {
     durable: View,
     discarded: BTreeSet<usize>,
     newer: BTreeMap<usize, Vec<Version>>,
+    /// Some tags lie in two sectors, of which one may be new: the marks of discards are written in
+    /// place.
+    tears_marks: bool,
 }
 
 impl Model {
     /// Starts from what is there and durable.
-    pub(crate) fn new(block: usize, durable: View) -> Self {
+    pub(crate) fn new(set: &Set, durable: View) -> Self {
         Self {
-            block,
+            block: set.block.bytes(),
+            tears_marks: 512 % set.tag_bytes() != 0,
             durable,
             discarded: BTreeSet::new(),
             newer: BTreeMap::new(),
@@ -81,7 +87,10 @@ impl Model {
             let was_bad = self.durable.bad.contains(&index);
             let is_bad = view.bad.contains(&index);
             let allowed = match (is_bad, newer) {
-                (true, Some(_)) => was_bad || mode == Mode::Direct,
+                (true, Some(newer)) => {
+                    let is_marked = newer.iter().any(|new| matches!(new, Version::Discarded));
+                    was_bad || mode == Mode::Direct || self.tears_marks && is_marked
+                }
                 (true, None) => was_bad,
                 // A marked region was not checked: a write that was cut off may show in parts.
                 (false, Some(_)) if mode == Mode::Bitmap => true,

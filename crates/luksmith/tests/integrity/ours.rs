@@ -501,7 +501,7 @@ fn finish(
     before: View,
     prng: &mut Prng,
 ) -> Result<Vec<Worked>, String> {
-    let model = Model::new(set.block.bytes(), before);
+    let model = Model::new(set, before);
     let closes = prng.chance(1, 2);
     if closes {
         close(disks, &mut steps, opened)?;
