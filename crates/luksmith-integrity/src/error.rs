@@ -102,6 +102,15 @@ pub enum Error {
         /// Sectors there are.
         found: SectorCount,
     },
+    /// Buffers so small that no device with separate metadata can be formatted with them.
+    #[error(
+        "a separate metadata device needs buffers of 8 sectors or more, {found} were asked for; \
+         leave buffer_sectors at 128"
+    )]
+    BufferSectors {
+        /// What was asked for.
+        found: u32,
+    },
     /// The start lies inside a block.
     #[error("start sector {start} is not a multiple of the block of {block} bytes")]
     Misaligned {

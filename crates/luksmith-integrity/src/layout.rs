@@ -230,13 +230,16 @@ impl Layout {
     /// Gives the sectors of the data device, if its tags fit the metadata device.
     fn split_capacity(&self, sizes: DeviceSizes) -> Result<u64, Error> {
         let meta = sizes.meta.map_or(0, SectorCount::get);
-        let provided = round_down(sizes.data.get(), self.params.block.sectors().get());
-        let needed = split_needs(&self.params, self.init, provided, 3)
-            .filter(|_| provided > 0)
-            .ok_or(Error::TooSmall {
-                needed: SectorCount::new(u64::MAX),
-                found: SectorCount::new(meta),
-            })?;
+        let block = self.params.block.sectors();
+        let provided = round_down(sizes.data.get(), block.get());
+        if provided == 0 {
+            return Err(Error::TooSmall {
+                needed: block,
+                found: sizes.data,
+            });
+        }
+        // Sizes are below 2^54 sectors, so this does not overflow.
+        let needed = split_needs(&self.params, self.init, provided, 3).unwrap_or(u64::MAX);
         // The kernel does not count the start sector; tags past the end are of no use, so we do.
         let end = self
             .params

@@ -44,6 +44,7 @@ fn samples() -> Vec<Error> {
             needed: count(1000),
             found: count(999),
         },
+        Error::BufferSectors { found: 4 },
         Error::Misaligned {
             start: sector,
             block: SectorSize::S4096,

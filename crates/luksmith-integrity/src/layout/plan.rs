@@ -141,7 +141,8 @@ impl FormatRequest {
     /// # Errors
     /// [`Error::TooSmall`] if journal and one tagged block do not fit;
     /// [`Error::DestroysItself`] for the old padding with an interleave below the buffer size;
-    /// [`Error::Misaligned`], [`Error::JournalSize`].
+    /// [`Error::BufferSectors`] below 8 with a separate metadata device; [`Error::Misaligned`],
+    /// [`Error::JournalSize`].
     ///
     /// # Format
     /// docs/formats/integrity.md, "Formatting".
@@ -200,8 +201,13 @@ impl FormatRequest {
     ) -> Result<u32, Error> {
         let spb = self.block.sectors().get();
         let provided = sizes.data.get() - sizes.data.get() % spb;
+        let found = self.buffer_sectors;
+        if found < 8 {
+            // The kernel tries no smaller ones either.
+            return Err(Error::BufferSectors { found });
+        }
         let mut needed = u64::MAX;
-        for log2 in (3..=self.buffer_sectors.max(1).ilog2().min(22)).rev() {
+        for log2 in (3..=found.ilog2().min(22)).rev() {
             let Some(fixed) = split_needs(params, SUPERBLOCK_SECTORS, provided, log2) else {
                 continue;
             };

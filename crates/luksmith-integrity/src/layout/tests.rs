@@ -370,3 +370,34 @@ fn tags_past_the_end_of_a_metadata_device_are_refused() {
         })
     );
 }
+
+/// Both were told as "18446744073709551615 sectors are needed".
+#[test]
+fn what_a_separate_metadata_device_lacks_is_told_by_true_numbers() {
+    let sizes = |data, meta| DeviceSizes {
+        data: SectorCount::new(data),
+        meta: Some(SectorCount::new(meta)),
+    };
+    let request = FormatRequest::new(4, SectorSize::S4096).unwrap();
+    for found in [0, 1, 7] {
+        let small = request.clone().buffer_sectors(found);
+        let error = small.plan(sizes(65_536, 8192)).err();
+        assert_eq!(error, Some(Error::BufferSectors { found }));
+    }
+    assert!(
+        request
+            .clone()
+            .buffer_sectors(8)
+            .plan(sizes(65_536, 8192))
+            .is_ok()
+    );
+    let too_small = |needed, found| {
+        Some(Error::TooSmall {
+            needed: SectorCount::new(needed),
+            found: SectorCount::new(found),
+        })
+    };
+    assert_eq!(request.plan(sizes(7, 8192)).err(), too_small(8, 7));
+    // Superblock, one section of 392 sectors, a page of tags.
+    assert_eq!(request.plan(sizes(65_536, 399)).err(), too_small(464, 399));
+}
