@@ -180,6 +180,17 @@ pub enum Error {
         /// Which one.
         number: u64,
     },
+    /// What a layer needs for writing is damaged. What is there can still be read.
+    #[error(
+        "{what} {number} is damaged, so nothing can be written; everything can still be read: copy \
+         it to a new device"
+    )]
+    Damaged {
+        /// What is damaged.
+        what: &'static str,
+        /// Which one.
+        number: u64,
+    },
     /// The device was opened for reading.
     #[error("the device was opened read-only")]
     ReadOnly,
@@ -256,7 +267,9 @@ impl From<Error> for std::io::Error {
             Error::Misaligned { .. } | Error::Overflow { .. } | Error::Length { .. } => {
                 ErrorKind::InvalidInput
             }
-            Error::TagMismatch { .. } | Error::ChangedOutside { .. } => ErrorKind::InvalidData,
+            Error::TagMismatch { .. } | Error::ChangedOutside { .. } | Error::Damaged { .. } => {
+                ErrorKind::InvalidData
+            }
             Error::ReadOnly => ErrorKind::ReadOnlyFilesystem,
             Error::NotStorage { .. }
             | Error::SizeUnknown

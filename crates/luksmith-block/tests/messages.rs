@@ -46,6 +46,10 @@ fn samples() -> Vec<Error> {
             what: "journal section",
             number: 3,
         },
+        Error::Damaged {
+            what: "journal section",
+            number: 4,
+        },
         Error::ReadOnly,
         Error::Unsupported {
             operation: Operation::Discard,

@@ -11,6 +11,7 @@
 //!    superblock: short, one at a time.
 
 mod activate;
+mod inspect;
 mod options;
 mod place;
 mod region;
@@ -24,17 +25,17 @@ use std::{
 };
 
 use luksmith_block::{
-    BlockDevice, ByteLen, Capabilities, CheckTuple, Error as DeviceError, Operation, RangeLock,
-    SectorNumber, SectorSize, TaggedDevice, TaggedShape,
+    BlockDevice, Capabilities, Error as DeviceError, Operation, RangeLock, SECTOR_BYTES,
+    SectorNumber, TaggedDevice, TaggedShape,
 };
 
 use crate::{
-    DeviceSizes, Error, Flags, Layout, Superblock,
+    DeviceSizes, Error, Layout, Superblock,
     bitmap::{Bitmap, Marked},
     convert::{narrow, wide},
     journal::{
         commit::{Ring, Run},
-        replay::{self, Overlay, OverlayEntry, Plan},
+        replay::{self, Found, Overlay, OverlayEntry},
         section::SectionCodec,
     },
     pool::Pool,
@@ -134,8 +135,8 @@ pub struct IntegrityDevice<D: BlockDevice> {
     pub(crate) stop: Stop,
     /// The bitmap of a device that was not closed in bitmap mode.
     pub(crate) marked: Option<Marked>,
-    /// What is to be done with the journal; `None` where there is none to be looked at.
-    plan: Option<Plan>,
+    /// What opening found in the journal; `None` where there is none to be looked at.
+    journal: Option<Found>,
     /// What waits in the journal, until it is applied.
     overlay: Mutex<Option<Arc<Overlay>>>,
     /// The section that the overlay read last.
@@ -169,7 +170,9 @@ struct Active {
 impl<D: BlockDevice> IntegrityDevice<D> {
     /// Opens a formatted device.
     ///
-    /// Nothing is written. With a journal to be checked ([`OpenOptions::check_journal`]) and unless
+    /// Nothing is written. A journal of which no entry is used is read whole, and its commit ids are
+    /// held against their places, only before the first write; damage that shows then is
+    /// [`DeviceError::Damaged`] for each write, and reads go on. With a journal to be checked ([`OpenOptions::check_journal`]) and unless
     /// opened read-only, every entry that waits in the journal is verified here.
     ///
     /// # Errors
@@ -195,7 +198,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         options.admit(&superblock)?;
         let sizes = devices.sizes();
         let layout = Layout::of(&superblock, sizes, options.start, options.buffer_sectors)?;
-        check_sectors(&devices, layout.block_size())?;
+        inspect::check_sectors(&devices, layout.block_size())?;
         if layout.destroys_itself() && !options.is_read_only() {
             return Err(Error::DestroysItself);
         }
@@ -208,8 +211,9 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             options.journal_mac.clone(),
             options.journal_cipher.clone(),
         );
-        let marked = read_bitmap(&devices, &superblock, &layout, &options)?;
-        let (plan, overlay) = read_journal(&devices, &superblock, &layout, &codec, &options)?;
+        let marked = inspect::read_bitmap(&devices, &superblock, &layout, &options)?;
+        let (journal, overlay) =
+            inspect::read_journal(&devices, &superblock, &layout, &codec, &options)?;
         let meta_size = devices.meta().size();
         let spb = layout.block_size().sectors().get();
         Ok(Self {
@@ -225,7 +229,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             ranges: RangeLock::new(),
             stop: Stop::default(),
             marked,
-            plan,
+            journal,
             overlay: Mutex::new(overlay.map(Arc::new)),
             overlay_section: Mutex::default(),
             activation: Mutex::default(),
@@ -412,6 +416,14 @@ impl<D: BlockDevice> IntegrityDevice<D> {
                 first: sector,
                 count: self.layout.block_size().sectors().get(),
             },
+            Error::CommitId { section, .. } => DeviceError::Damaged {
+                what: "journal section",
+                number: u64::from(section),
+            },
+            Error::CommitIds => DeviceError::Damaged {
+                what: "journal at sector",
+                number: self.layout.section_at(0).get() / SECTOR_BYTES,
+            },
             _ => DeviceError::ChangedOutside {
                 what: "journal section",
                 number: u64::from(section),
@@ -569,62 +581,6 @@ fn pool_bytes(options: &OpenOptions) -> usize {
         _ => 0,
     };
     POOL_BYTES.saturating_add(journal)
-}
-
-/// Checks that the devices' own sectors are no larger than a block.
-fn check_sectors<D: BlockDevice>(devices: &Devices<D>, block: SectorSize) -> Result<(), Error> {
-    let device = devices.data.sector_size();
-    if device > block {
-        return Err(Error::DeviceSectors { device, block });
-    }
-    Ok(())
-}
-
-/// Reads the bitmap of a device that was not closed in bitmap mode.
-fn read_bitmap<D: BlockDevice>(
-    devices: &Devices<D>,
-    superblock: &Superblock,
-    layout: &Layout,
-    options: &OpenOptions,
-) -> Result<Option<Marked>, Error> {
-    if options.mode == Mode::Recovery || !superblock.flags().contains(Flags::DIRTY_BITMAP) {
-        return Ok(None);
-    }
-    let log2 = superblock.log2_blocks_per_bitmap_bit();
-    let marked = Marked::read(devices.meta(), layout, log2)?;
-    let all = 0..superblock.provided_data_sectors().get();
-    if marked.touches(&all) && !options.is_read_only() && !options.recalculating {
-        return Err(Error::BitmapDirty);
-    }
-    Ok(Some(marked))
-}
-
-/// Reads the journal of a device that has one.
-fn read_journal<D: BlockDevice>(
-    devices: &Devices<D>,
-    superblock: &Superblock,
-    layout: &Layout,
-    codec: &SectionCodec,
-    options: &OpenOptions,
-) -> Result<(Option<Plan>, Option<Overlay>), Error> {
-    if options.mode == Mode::Recovery || superblock.flags().contains(Flags::DIRTY_BITMAP) {
-        return Ok((None, None));
-    }
-    let found = layout.journal_bytes();
-    if found > options.journal_limit.get() {
-        return Err(Error::JournalLimit {
-            found: ByteLen::new(found),
-            limit: options.journal_limit,
-        });
-    }
-    let plan = replay::scan(devices.meta(), layout, codec)?.plan()?;
-    let check: Option<&dyn CheckTuple> = match &options.check {
-        Some(check) if !options.is_read_only() => Some(&**check),
-        _ => None,
-    };
-    let limit = options.overlay_blocks;
-    let overlay = Overlay::build(devices.meta(), layout, codec, &plan, check, limit)?;
-    Ok((Some(plan), Some(overlay)))
 }
 
 impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {

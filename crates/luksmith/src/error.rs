@@ -421,6 +421,7 @@ fn of_block(error: &luksmith_block::Error) -> ErrorKind {
     match error {
         tampering if tampering.is_tampering() => ErrorKind::Tampered,
         Error::Busy => ErrorKind::Busy,
+        Error::Damaged { .. } => ErrorKind::Malformed,
         Error::PastEnd { .. }
         | Error::Misaligned { .. }
         | Error::Length { .. }
@@ -544,6 +545,7 @@ fn of_integrity(error: &luksmith_integrity::Error) -> ErrorKind {
         Error::TooSmall { .. } => ErrorKind::TooSmall,
         Error::JournalLimit { .. } | Error::OverlayLimit { .. } => ErrorKind::OverLimit,
         Error::Random => ErrorKind::Device,
+        Error::BufferSectors { .. } => ErrorKind::Caller,
         _ => ErrorKind::Malformed,
     }
 }

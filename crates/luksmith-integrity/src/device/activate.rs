@@ -7,11 +7,11 @@ use luksmith_block::{BlockDevice, Error as DeviceError, Operation};
 
 use super::{Active, IntegrityDevice, Mode};
 use crate::{
-    Flags,
+    Error, Flags,
     convert::narrow,
     journal::{
         commit::{Ring, RingShape, sections_in_use},
-        replay::{self, Plan, Resume},
+        replay::{self, Found, Plan, Resume},
         section::Sequence,
     },
     sync::lock,
@@ -55,8 +55,10 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// recognised as half erased, or whose list is empty.
     fn replay(&self) -> Result<Active, DeviceError> {
         let journal_mode = self.options.mode == Mode::Journal;
-        let Some(plan) = &self.plan else {
-            return self.replace_bitmap();
+        let plan = match &self.journal {
+            None => return self.replace_bitmap(),
+            Some(Found::Planned(plan)) => *plan,
+            Some(Found::Unused) => self.plan_of_unused()?,
         };
         let mut image = vec![0; self.codec.section_bytes()];
         let mut applied = false;
@@ -71,12 +73,28 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         *lock(&self.overlay_section)? = None;
         let (next, stale) = match plan.continues(journal_mode) {
             Some(next) => (next, applied),
-            None => (self.erase(plan)?, false),
+            None => (self.erase(&plan)?, false),
         };
         Ok(Active {
             ring: journal_mode.then(|| self.ring(next, stale)),
             bitmap: self.enter_bitmap_mode()?,
         })
+    }
+
+    /// Reads where a journal goes on of which opening saw no more than that no entry is used.
+    ///
+    /// A commit that was cut off may have left sectors with the next number and none of its
+    /// entries. Whatever is written beside them would be taken for a part of that commit.
+    fn plan_of_unused(&self) -> Result<Plan, DeviceError> {
+        let failed = |error| self.as_device_error(0, error);
+        let scan = replay::scan(self.devices.meta(), &self.layout, &self.codec).map_err(failed)?;
+        let plan = scan.plan().map_err(failed)?;
+        match plan.replayed().next() {
+            None => Ok(plan),
+            Some((section, _)) => {
+                Err(self.as_device_error(section, Error::JournalChanged { section }))
+            }
+        }
     }
 
     /// Puts a journal where an unclosed device has a bitmap that marks nothing any more.

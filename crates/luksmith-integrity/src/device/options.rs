@@ -151,7 +151,8 @@ impl OpenOptions {
         self
     }
 
-    /// Limits the size of a journal that is opened, which is read whole.
+    /// Limits the size of a journal that is opened. It is read whole if anything waits in it, and
+    /// before the first write.
     #[must_use]
     pub fn journal_limit(mut self, bytes: ByteLen) -> Self {
         self.journal_limit = bytes;

@@ -79,11 +79,14 @@ impl JournalCipher {
         }
     }
 
-    /// Decrypts a whole section of the journal in place.
-    pub(crate) fn decrypt(&self, section: u32, image: &mut [u8]) {
+    /// Decrypts in place a section of the journal of `section_bytes`, or its first sectors.
+    pub(crate) fn decrypt(&self, section: u32, section_bytes: usize, start: &mut [u8]) {
         match &self.0 {
-            Kind::CbcAes(key) => key.cbc_decrypt(section, image),
-            _ => self.mask(u64::from(section).saturating_mul(wide(image.len())), image),
+            Kind::CbcAes(key) => key.cbc_decrypt(section, start),
+            _ => self.mask(
+                u64::from(section).saturating_mul(wide(section_bytes)),
+                start,
+            ),
         }
     }
 
@@ -326,7 +329,7 @@ mod tests {
                 cipher.encrypt(section, &mut image);
                 assert_ne!(image, plain);
                 images.push(image.clone());
-                cipher.decrypt(section, &mut image);
+                cipher.decrypt(section, image.len(), &mut image);
                 assert_eq!(image, plain, "{name} section {section}");
             }
             assert_ne!(images[0], images[1]);

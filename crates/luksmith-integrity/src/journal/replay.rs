@@ -1,17 +1,97 @@
 //! What a journal found on a device means: which sections are to be applied, and where to go on.
 //!
-//! [`scan`] reads the commit ids, [`Scan::plan`] decides, [`Overlay`] remembers where the newest
-//! entry of each block lies. Nothing here writes.
+//! [`Found::look`] sees whether any entry is used. Where one is, [`scan`] reads the commit ids,
+//! [`Scan::plan`] decides, [`Overlay`] remembers where the newest entry of each block lies. Nothing
+//! here writes.
 
 use std::{collections::BTreeMap, ops::Range};
 
 use luksmith_block::{BlockDevice, CheckTuple, Error as DeviceError, SectorNumber};
 
-use super::section::{SectionCodec, Sequence};
+use super::section::{METADATA, SectionCodec, Sequence};
 use crate::{Error, Layout, convert::narrow};
 
 /// Bytes of journal that are read at once while scanning.
 const SCAN_BYTES: usize = 1 << 20;
+
+/// Bytes of a sector.
+const SECTOR: usize = 512;
+
+/// Sections from so many bytes on are looked at by their metadata sectors first. For smaller ones
+/// that is too many requests: of a journal of 64 MiB in a file, on a solid-state disk, sections of
+/// 132 KiB took 0.7 ms instead of 3 ms cached and 31 ms instead of 38 ms not cached; those of 44
+/// KiB 1.8 ms and 90 ms; those of 16 KiB 4.9 ms and 390 ms.
+const LOOKED_AT_BYTES: usize = 32 << 10;
+
+/// What opening found out about a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// No entry is used, so nothing is to be applied. Of the commit ids only those of metadata
+    /// sectors were seen: where the journal goes on takes a [`scan`].
+    Unused,
+    /// What is to be done with it.
+    Planned(Plan),
+}
+
+impl Found {
+    /// Reads as much of a journal as it takes to know what is to be applied.
+    ///
+    /// Whether a used entry counts is decided by the commit ids of all sectors of all sections: one
+    /// anywhere may show that a lap was begun. Unless an entry is used, nothing depends on that, and
+    /// entries are in the metadata sectors alone.
+    ///
+    /// # Errors
+    /// [`Error::CommitId`] for a sector that carries no commit id of its place,
+    /// [`Error::CommitIds`] if all four sequence numbers are in use: both only as far as it was
+    /// read; [`Error::Device`].
+    pub(crate) fn look<D: BlockDevice>(
+        device: &D,
+        layout: &Layout,
+        codec: &SectionCodec,
+    ) -> Result<Self, Error> {
+        if codec.section_bytes() >= LOOKED_AT_BYTES && is_unused(device, layout, codec)? {
+            return Ok(Self::Unused);
+        }
+        scan(device, layout, codec)?.plan().map(Self::Planned)
+    }
+}
+
+/// Reads the metadata sectors of sections, up to the first that has a used entry; tells whether
+/// there is none.
+fn is_unused<D: BlockDevice>(
+    device: &D,
+    layout: &Layout,
+    codec: &SectionCodec,
+) -> Result<bool, Error> {
+    let mut metadata = vec![0; METADATA * SECTOR];
+    for section in 0..layout.journal_sections() {
+        device.read_at(layout.section_at(section), &mut metadata)?;
+        codec.decrypt(section, &mut metadata);
+        numbers_of(section, &metadata, codec)?;
+        if !codec.is_unused(&metadata) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Gives for each sequence number whether a sector of a decrypted section, or of its first sectors,
+/// carries it.
+fn numbers_of(section: u32, image: &[u8], codec: &SectionCodec) -> Result<[bool; 4], Error> {
+    let mut seen = [false; 4];
+    for (index, sector) in image.chunks_exact(SECTOR).enumerate() {
+        let sequence = codec
+            .sequence_of(section, index, sector)
+            .ok_or(Error::CommitId {
+                section,
+                sector: index,
+            })?;
+        if let Some(seen) = seen.get_mut(sequence.index()) {
+            *seen = true;
+        }
+    }
+    Ok(seen)
+}
 
 /// The commit ids of a whole journal, reduced to what the decision needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,18 +140,7 @@ pub(crate) fn scan<D: BlockDevice>(
 impl Scan {
     /// Takes in the decrypted image of the next section.
     fn take_in(&mut self, section: u32, image: &[u8], codec: &SectionCodec) -> Result<(), Error> {
-        let mut seen = [false; 4];
-        for (index, sector) in image.chunks_exact(512).enumerate() {
-            let sequence = codec
-                .sequence_of(section, index, sector)
-                .ok_or(Error::CommitId {
-                    section,
-                    sector: index,
-                })?;
-            if let Some(seen) = seen.get_mut(sequence.index()) {
-                *seen = true;
-            }
-        }
+        let seen = numbers_of(section, image, codec)?;
         let mut numbers = Sequence::ALL
             .into_iter()
             .filter(|sequence| seen.get(sequence.index()) == Some(&true));
@@ -80,7 +149,7 @@ impl Scan {
         for (highest, _) in self.highest.iter_mut().zip(seen).filter(|(_, seen)| *seen) {
             *highest = Some(section);
         }
-        self.empty &= (0..codec.entries()).all(|index| codec.target(index, image).is_none());
+        self.empty &= codec.is_unused(image);
         Ok(())
     }
 

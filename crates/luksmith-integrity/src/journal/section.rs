@@ -34,7 +34,7 @@ const MAC_AT: usize = 496;
 const MAC_PIECE: usize = 8;
 
 /// Sectors of a section that hold entries.
-const METADATA: usize = 8;
+pub(crate) const METADATA: usize = 8;
 
 /// The sector field of an unused entry.
 const UNUSED: u64 = 0xffff_ffff_0000_0000;
@@ -172,10 +172,11 @@ impl SectionCodec {
         }
     }
 
-    /// Undoes the encryption of a section that was read. Does nothing where there is none.
+    /// Undoes the encryption of a section that was read, or of its first sectors. Does nothing
+    /// where there is none.
     pub(crate) fn decrypt(&self, section: u32, image: &mut [u8]) {
         if let Some(cipher) = &self.cipher {
-            cipher.decrypt(section, image);
+            cipher.decrypt(section, self.section_bytes(), image);
         }
     }
 
@@ -220,10 +221,16 @@ impl SectionCodec {
         bool::from(expected.ct_eq(&found))
     }
 
-    /// Gives where entry `index` of a decrypted section belongs, or `None` if it is unused.
+    /// Gives where entry `index` of a decrypted section, or of its [`METADATA`] sectors alone,
+    /// belongs, or `None` if it is unused.
     pub(crate) fn target(&self, index: usize, image: &[u8]) -> Option<u64> {
         let field = self.sector_field(index, image);
         (field >> 32 != UNUSED >> 32).then_some(field)
+    }
+
+    /// Tells whether no entry of a decrypted section, or of its [`METADATA`] sectors alone, is used.
+    pub(crate) fn is_unused(&self, image: &[u8]) -> bool {
+        (0..self.entries()).all(|index| self.target(index, image).is_none())
     }
 
     /// Copies the data and the tag of entry `index` out of a decrypted section.

@@ -1,0 +1,245 @@
+//! What opening reads: of a journal that nobody uses, the metadata sectors alone.
+
+#![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
+
+use std::sync::Arc;
+
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Error as DeviceError, Operation, SectorCount, SectorSize,
+    SparseMemDevice,
+};
+use luksmith_integrity::{
+    Devices, DigestName, Error, FormatRequest, HashedDevice, JournalCipher, Mode, OpenOptions,
+    format,
+};
+use luksmith_testkit::CountingDevice;
+
+type Disk = Arc<CountingDevice<SparseMemDevice>>;
+
+/// Bytes of one section: 8 metadata sectors, 48 blocks of 4096 bytes.
+const SECTION: u64 = 392 * 512;
+
+fn cipher(name: &str) -> Option<Arc<JournalCipher>> {
+    let key = [0x5a; 32];
+    (name != "plain").then(|| Arc::new(JournalCipher::new(name, &key).expect("a cipher")))
+}
+
+fn options(cipher: Option<&Arc<JournalCipher>>) -> OpenOptions {
+    match cipher {
+        Some(cipher) => OpenOptions::new().journal_cipher(Arc::clone(cipher)),
+        None => OpenOptions::new(),
+    }
+}
+
+/// A fresh device with sections of 392 sectors.
+fn formatted(bytes: u64, cipher: Option<&Arc<JournalCipher>>) -> Disk {
+    let device = SparseMemDevice::new(ByteLen::new(bytes), SectorSize::S512);
+    let disk = Arc::new(CountingDevice::new(device));
+    let request = FormatRequest::new(4, SectorSize::S4096).expect("a tag size that exists");
+    let devices = Devices::interleaved(Arc::clone(&disk));
+    format(&devices, &request, None, cipher.cloned()).expect("room enough");
+    disk
+}
+
+fn open(disk: &Disk, options: OpenOptions) -> Result<HashedDevice<Disk>, Error> {
+    let devices = Devices::interleaved(Arc::clone(disk));
+    HashedDevice::open(devices, options, DigestName::Crc32c, None)
+}
+
+fn write(device: &HashedDevice<Disk>, block: u64, value: u8) -> Result<(), DeviceError> {
+    device.write_at(ByteOffset::new(block * 4096), &[value; 4096])
+}
+
+fn read(device: &HashedDevice<Disk>, block: u64) -> Result<u8, DeviceError> {
+    let mut bytes = [0; 4096];
+    device.read_at(ByteOffset::new(block * 4096), &mut bytes)?;
+    assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+    Ok(bytes[0])
+}
+
+fn change(disk: &Disk, at: u64, bytes: &[u8; 8]) {
+    let sector = ByteOffset::new(at / 512 * 512);
+    let mut whole = [0; 512];
+    disk.read_at(sector, &mut whole).expect("a memory device");
+    let at = usize::try_from(at % 512).expect("below 512");
+    whole[at..at + 8].copy_from_slice(bytes);
+    disk.write_at(sector, &whole).expect("a memory device");
+}
+
+/// The journal of 64 MiB was read whole.
+#[test]
+fn opening_a_closed_device_reads_a_page_of_each_section_whatever_its_size() {
+    let cases = [
+        ("plain", 64 << 20, 2),
+        ("plain", 1 << 40, 334),
+        ("ctr(aes)", 64 << 20, 2),
+        ("cbc(aes)", 64 << 20, 2),
+        ("chacha20", 64 << 20, 2),
+    ];
+    for (name, bytes, sections) in cases {
+        let cipher = cipher(name);
+        let disk = formatted(bytes, cipher.as_ref());
+        let fresh = options(cipher.as_ref());
+        let device = open(&disk, fresh.clone()).expect("formatted");
+        assert_eq!(device.layout().journal_sections(), sections);
+        assert_eq!(device.layout().section().bytes(), SECTION);
+        // So that numbers differ within the journal.
+        for block in 0..60 {
+            write(&device, block, 7).expect("no faults here");
+        }
+        device.close().expect("no faults here");
+        disk.take();
+        let device = open(&disk, fresh).expect("closed");
+        let counts = disk.take();
+        // The superblock, and a page of each section.
+        let expected = 4096 + u64::from(sections) * 4096;
+        assert_eq!(counts.read_bytes, expected, "{name}, {bytes}");
+        assert_eq!(device.unchecked().blocks_in_journal(), Ok(0));
+        assert_eq!(read(&device, 59), Ok(7));
+        // The first write reads the rest, to know where the journal goes on.
+        disk.take();
+        write(&device, 0, 8).expect("no faults here");
+        let counts = disk.take();
+        assert!(counts.read_bytes >= u64::from(sections) * SECTION);
+        assert_eq!(counts.writes, 0, "{name}");
+        device.close().expect("no faults here");
+    }
+}
+
+#[test]
+fn one_used_entry_has_the_whole_journal_read() {
+    let disk = formatted(64 << 20, None);
+    let device = open(&disk, OpenOptions::new()).expect("formatted");
+    for block in 0..50 {
+        write(&device, block, 7).expect("no faults here");
+    }
+    device.flush().expect("no faults here");
+    std::mem::forget(device);
+    disk.take();
+    let device = open(&disk, OpenOptions::new()).expect("not closed");
+    assert!(disk.take().read_bytes > 2 * SECTION);
+    assert_eq!(device.unchecked().blocks_in_journal(), Ok(50));
+    assert_eq!(read(&device, 49), Ok(7));
+    // An entry behind unused ones counts too, as it does for the kernel.
+    let disk = formatted(64 << 20, None);
+    let entry_47 = 4096 + SECTION + 7 * 512 + 5 * 80;
+    change(&disk, entry_47, &9_u64.to_le_bytes());
+    disk.take();
+    let refused = Error::JournalSector {
+        section: 1,
+        entry: 47,
+        sector: luksmith_block::SectorNumber::new(9),
+    };
+    assert_eq!(open(&disk, OpenOptions::new()).err(), Some(refused));
+}
+
+/// A commit that was cut off before any of its metadata sectors arrived.
+#[test]
+fn sectors_of_a_torn_commit_in_an_unused_journal_are_erased_before_it_goes_on() {
+    let disk = formatted(64 << 20, None);
+    // Sector 100 of section 0 carries the number 1 already.
+    let id = 0x2222_2222_2222_2222_u64 ^ 100;
+    change(&disk, 4096 + 100 * 512 + 504, &id.to_le_bytes());
+    let device = open(&disk, OpenOptions::new()).expect("torn, not damaged");
+    assert_eq!(device.unchecked().blocks_in_journal(), Ok(0));
+    disk.take();
+    write(&device, 3, 5).expect("no faults here");
+    assert_eq!(disk.take().written_bytes, 2 * SECTION);
+    device.flush().expect("no faults here");
+    std::mem::forget(device);
+    let device = open(&disk, OpenOptions::new()).expect("not closed");
+    assert_eq!(device.unchecked().blocks_in_journal(), Ok(1));
+    assert_eq!(read(&device, 3), Ok(5));
+}
+
+#[test]
+fn damage_in_an_unused_journal_stops_writes_and_not_reads() {
+    let sector = ByteOffset::new(4096 + SECTION + 100 * 512);
+    let cases: [(&[(u64, u64)], _, _); 2] = [
+        // No commit id of this place.
+        (&[(1, 0xaaaa)], "journal section", 1),
+        // Numbers 1, 2 and 3 in a journal of number 0.
+        (
+            &[
+                (0, 0x2222_2222_2222_2222),
+                (0, 0x3333_3333_3333_3333),
+                (1, 0x4444_4444_4444_4444),
+            ],
+            "journal at sector",
+            8,
+        ),
+    ];
+    for (ids, what, number) in cases {
+        let disk = formatted(64 << 20, None);
+        let device = open(&disk, OpenOptions::new().mode(Mode::Direct)).expect("formatted");
+        write(&device, 1, 4).expect("no faults here");
+        device.close().expect("no faults here");
+        for (index, (section, id)) in (200_u64..).zip(ids) {
+            let at = 4096 + section * SECTION + index * 512 + 504;
+            let id = if *id == 0xaaaa {
+                *id
+            } else {
+                id ^ (section << 32 | index)
+            };
+            change(&disk, at, &id.to_le_bytes());
+        }
+        let mut before = [0; 512];
+        disk.read_at(sector, &mut before).expect("a memory device");
+        for mode in [Mode::Journal, Mode::Direct, Mode::Bitmap] {
+            let device = open(&disk, OpenOptions::new().mode(mode)).expect("nothing is applied");
+            disk.take();
+            assert_eq!(read(&device, 1), Ok(4));
+            assert_eq!(
+                write(&device, 1, 5),
+                Err(DeviceError::Damaged { what, number })
+            );
+            let stopped = DeviceError::FailStop {
+                operation: Operation::Write,
+            };
+            assert_eq!(write(&device, 1, 5), Err(stopped));
+            assert_eq!(read(&device, 1), Ok(4));
+            drop(device);
+            let counts = disk.take();
+            assert_eq!((counts.writes, counts.flushes), (0, 0), "{mode:?}");
+        }
+    }
+}
+
+/// Entries that appear while the device is open were shown to nobody, and are not applied.
+#[test]
+fn an_unused_journal_that_somebody_fills_is_not_applied() {
+    let disk = formatted(64 << 20, None);
+    let device = open(&disk, OpenOptions::new()).expect("formatted");
+    let other = open(&disk, OpenOptions::new()).expect("formatted");
+    for block in 0..96 {
+        write(&other, block, 7).expect("no faults here");
+    }
+    other.flush().expect("no faults here");
+    std::mem::forget(other);
+    let changed = DeviceError::ChangedOutside {
+        what: "journal section",
+        number: 0,
+    };
+    disk.take();
+    assert_eq!(write(&device, 0, 1), Err(changed));
+    assert_eq!(disk.take().writes, 0);
+}
+
+#[test]
+fn a_journal_of_small_sections_is_read_at_once() {
+    let device = SparseMemDevice::new(ByteLen::new(1 << 30), SectorSize::S512);
+    let disk = Arc::new(CountingDevice::new(device));
+    // Three entries of 144 bytes fit a metadata sector, so a section has 24.
+    let request = FormatRequest::new(128, SectorSize::S512)
+        .expect("a tag size that exists")
+        .journal_sectors(SectorCount::new(32 * 100));
+    let devices = Devices::interleaved(Arc::clone(&disk));
+    format(&devices, &request, None, None).expect("room enough");
+    disk.take();
+    let device = open(&disk, OpenOptions::new()).expect("formatted");
+    let counts = disk.take();
+    assert_eq!(device.layout().section().sectors, 32);
+    let journal = u64::from(device.layout().journal_sections()) * 32 * 512;
+    assert_eq!(counts.read_bytes, 4096 + journal);
+    assert!(counts.reads < 5, "{counts:?}");
+}
