@@ -36,49 +36,10 @@ pub fn open(
     unlock: Unlock<'_>,
     options: &OpenOptions,
 ) -> Result<Volume, Error> {
-    let device: Arc<dyn BlockDevice> = if options.read_only {
-        Arc::new(ReadOnly::new(device))
-    } else {
-        Arc::new(device)
-    };
-    let header_device = options.header.as_ref().unwrap_or(&device);
-    let header = read_header(header_device, options)?;
-    let plan = Plan::of(&header, options)?;
+    let source = Source::read(device, options.read_only, options)?;
+    let plan = Plan::of(source.header(), options)?;
     let budget = &mut Budget::new(options.limits);
-    map(
-        &device,
-        header_device,
-        (&header, &plan),
-        unlock,
-        options,
-        budget,
-    )
-}
-
-/// Unlocks a header that was understood, and builds the layers.
-pub(crate) fn map(
-    device: &Arc<dyn BlockDevice>,
-    header_device: &Arc<dyn BlockDevice>,
-    (header, plan): (&Header, &Plan),
-    unlock: Unlock<'_>,
-    options: &OpenOptions,
-    budget: &mut Budget,
-) -> Result<Volume, Error> {
-    let unlocked = unlock_volume(header_device, (header, plan), unlock, options, budget)?;
-    plan.check_key_len(unlocked.key.len())?;
-    let stack = Stack::build(Arc::clone(device), plan, &unlocked.key, options)?;
-    let opened = Opened {
-        key: unlocked.key,
-        keyslot: unlocked.keyslot,
-        digest: unlocked.digest,
-    };
-    Ok(Volume::new(
-        header.clone(),
-        plan.clone(),
-        stack,
-        opened,
-        options,
-    ))
+    source.open(&plan, unlock, options, budget)
 }
 
 /// What a key opens, without opening the volume.
@@ -102,81 +63,126 @@ pub fn test_key(
     unlock_with: Unlock<'_>,
     options: &OpenOptions,
 ) -> Result<KeyTest, Error> {
-    let device: Arc<dyn BlockDevice> = Arc::new(ReadOnly::new(device));
-    let header_device = options.header.as_ref().unwrap_or(&device);
-    let header = read_header(header_device, options)?;
-    let scope = match options.keyslot {
-        // A keyslot asked for by its number may be unbound: its key is for another use.
-        Some(_) => Scope::AnyKey,
-        None => Scope::Volume,
-    };
-    let unlocked = derive(
-        header_device,
-        &header,
-        unlock_with,
-        unlock_options(options).scope(scope),
-        options,
-        &mut Budget::new(options.limits),
-    )?;
-    Ok(KeyTest { header, unlocked })
+    let source = Source::read(device, true, options)?;
+    let budget = &mut Budget::new(options.limits);
+    let unlocked = source.test(options.keyslot, unlock_with, options, budget)?;
+    Ok(source.tested(unlocked))
 }
 
-pub(crate) fn read_header(
-    device: &Arc<dyn BlockDevice>,
-    options: &OpenOptions,
-) -> Result<Header, Error> {
-    let header = Header::read(device.as_ref(), &options.limits)?;
-    if let Some(policy) = &options.policy {
-        policy
-            .judge(&header)
-            .map_err(|violation| Error::Policy { violation })?;
+/// A header that was read and that the policy lets pass, and the devices it was read with.
+pub(crate) struct Source {
+    device: Arc<dyn BlockDevice>,
+    header_device: Arc<dyn BlockDevice>,
+    header: Header,
+}
+
+impl Source {
+    /// Reads the header of `device`, which is written by nobody if `read_only`.
+    pub(crate) fn read(
+        device: impl BlockDevice + 'static,
+        read_only: bool,
+        options: &OpenOptions,
+    ) -> Result<Self, Error> {
+        let device: Arc<dyn BlockDevice> = if read_only {
+            Arc::new(ReadOnly::new(device))
+        } else {
+            Arc::new(device)
+        };
+        let header_device = Arc::clone(options.header.as_ref().unwrap_or(&device));
+        let header = Header::read(header_device.as_ref(), &options.limits)?;
+        if let Some(policy) = &options.policy {
+            policy
+                .judge(&header)
+                .map_err(|violation| Error::Policy { violation })?;
+        }
+        Ok(Self {
+            device,
+            header_device,
+            header,
+        })
     }
-    Ok(header)
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Unlocks the segment of `plan`, and builds the layers.
+    pub(crate) fn open(
+        &self,
+        plan: &Plan,
+        unlock_with: Unlock<'_>,
+        options: &OpenOptions,
+        budget: &mut Budget,
+    ) -> Result<Volume, Error> {
+        let mut unlocking = unlock_options(options).scope(Scope::Segment(plan.segment));
+        if let Unlock::VolumeKey(key) = &unlock_with
+            && !matches!(plan.construction, Construction::Null)
+        {
+            plan.check_key_len(key.len())?;
+            unlocking = unlocking.key_bytes(u32::try_from(key.len()).unwrap_or(u32::MAX));
+        }
+        let unlocked = self.derive(unlock_with, unlocking, options, budget)?;
+        plan.check_key_len(unlocked.key.len())?;
+        let stack = Stack::build(Arc::clone(&self.device), plan, &unlocked.key, options)?;
+        let opened = Opened {
+            key: unlocked.key,
+            keyslot: unlocked.keyslot,
+            digest: unlocked.digest,
+        };
+        let (header, plan) = (self.header.clone(), plan.clone());
+        Ok(Volume::new(header, plan, stack, opened, options))
+    }
+
+    /// Unlocks the volume key, or whatever is in the keyslot that the caller `asked_for`: one that
+    /// is named may be unbound, as its key is for another use.
+    pub(crate) fn test(
+        &self,
+        asked_for: Option<u32>,
+        unlock_with: Unlock<'_>,
+        options: &OpenOptions,
+        budget: &mut Budget,
+    ) -> Result<Unlocked, Error> {
+        let scope = match asked_for {
+            Some(_) => Scope::AnyKey,
+            None => Scope::Volume,
+        };
+        let unlocking = unlock_options(options).scope(scope);
+        self.derive(unlock_with, unlocking, options, budget)
+    }
+
+    pub(crate) fn tested(self, unlocked: Unlocked) -> KeyTest {
+        KeyTest {
+            header: self.header,
+            unlocked,
+        }
+    }
+
+    fn derive(
+        &self,
+        unlock_with: Unlock<'_>,
+        unlocking: UnlockOptions,
+        options: &OpenOptions,
+        budget: &mut Budget,
+    ) -> Result<Unlocked, Error> {
+        let mut effort = Effort {
+            budget,
+            control: &options.control,
+            threads: options.threads,
+        };
+        Ok(unlock(
+            self.header_device.as_ref(),
+            &self.header,
+            unlock_with,
+            &unlocking,
+            &mut effort,
+        )?)
+    }
 }
 
-pub(crate) fn unlock_options(options: &OpenOptions) -> UnlockOptions {
+fn unlock_options(options: &OpenOptions) -> UnlockOptions {
     let unlocking = UnlockOptions::new().null_cipher_keyslots(options.null_cipher_keyslots);
     match options.keyslot {
         Some(keyslot) => unlocking.keyslot(keyslot),
         None => unlocking,
     }
-}
-
-fn unlock_volume(
-    device: &Arc<dyn BlockDevice>,
-    (header, plan): (&Header, &Plan),
-    unlock_with: Unlock<'_>,
-    options: &OpenOptions,
-    budget: &mut Budget,
-) -> Result<Unlocked, Error> {
-    let mut unlocking = unlock_options(options).scope(Scope::Segment(plan.segment));
-    if let Unlock::VolumeKey(key) = &unlock_with
-        && !matches!(plan.construction, Construction::Null)
-    {
-        plan.check_key_len(key.len())?;
-        unlocking = unlocking.key_bytes(u32::try_from(key.len()).unwrap_or(u32::MAX));
-    }
-    derive(device, header, unlock_with, unlocking, options, budget)
-}
-
-pub(crate) fn derive(
-    device: &Arc<dyn BlockDevice>,
-    header: &Header,
-    unlock_with: Unlock<'_>,
-    unlocking: UnlockOptions,
-    options: &OpenOptions,
-    budget: &mut Budget,
-) -> Result<Unlocked, Error> {
-    let mut effort = Effort {
-        budget,
-        control: &options.control,
-        threads: options.threads,
-    };
-    Ok(unlock(
-        device.as_ref(),
-        header,
-        unlock_with,
-        &unlocking,
-        &mut effort,
-    )?)
 }

@@ -1,15 +1,13 @@
 //! Unlocking through tokens: notes in a LUKS2 header that say where a passphrase is to be had.
 
-use std::sync::Arc;
-
-use luksmith_block::{BlockDevice, ReadOnly};
+use luksmith_block::BlockDevice;
 use luksmith_header::json::Object;
 use luksmith_header::luks2::Metadata;
 use luksmith_header::{Budget, Header, Priority};
 use luksmith_keyslot::Passphrase;
-use luksmith_keyslot::unlock::{Scope, Unlock};
+use luksmith_keyslot::unlock::Unlock;
 
-use crate::open::{derive, map, read_header, unlock_options};
+use crate::open::Source;
 use crate::options::OpenOptions;
 use crate::plan::Plan;
 use crate::{Error, ErrorKind, KeyTest, Volume};
@@ -67,18 +65,12 @@ pub fn open_with_tokens(
     handlers: &mut [&mut dyn TokenHandler],
     options: &OpenOptions,
 ) -> Result<Volume, Error> {
-    let device: Arc<dyn BlockDevice> = if options.read_only {
-        Arc::new(ReadOnly::new(device))
-    } else {
-        Arc::new(device)
+    let source = Source::read(device, options.read_only, options)?;
+    let plan = Plan::of(source.header(), options)?;
+    let attempt = |unlock: Unlock<'_>, options: &_, budget: &mut _| {
+        source.open(&plan, unlock, options, budget)
     };
-    let header_device = options.header.as_ref().unwrap_or(&device);
-    let header = read_header(header_device, options)?;
-    let plan = Plan::of(&header, options)?;
-    try_tokens(&header, handlers, options, |unlock, options, budget| {
-        let parts = (&header, &plan);
-        map(&device, header_device, parts, unlock, options, budget)
-    })
+    try_tokens(source.header(), handlers, options, attempt)
 }
 
 /// Tells whether a token leads to the volume key, without opening the volume: as
@@ -92,19 +84,13 @@ pub fn test_tokens(
     handlers: &mut [&mut dyn TokenHandler],
     options: &OpenOptions,
 ) -> Result<KeyTest, Error> {
-    let device: Arc<dyn BlockDevice> = Arc::new(ReadOnly::new(device));
-    let header_device = options.header.as_ref().unwrap_or(&device);
-    let header = read_header(header_device, options)?;
-    // A keyslot that the caller named may be unbound.
-    let scope = match options.keyslot {
-        Some(_) => Scope::AnyKey,
-        None => Scope::Volume,
+    let source = Source::read(device, true, options)?;
+    let asked_for = options.keyslot;
+    let attempt = |unlock: Unlock<'_>, options: &_, budget: &mut _| {
+        source.test(asked_for, unlock, options, budget)
     };
-    let unlocked = try_tokens(&header, handlers, options, |unlock, options, budget| {
-        let unlocking = unlock_options(options).scope(scope);
-        derive(header_device, &header, unlock, unlocking, options, budget)
-    })?;
-    Ok(KeyTest { header, unlocked })
+    let unlocked = try_tokens(source.header(), handlers, options, attempt)?;
+    Ok(source.tested(unlocked))
 }
 
 /// Asks the handlers for passphrases until `attempt` succeeds with one.
