@@ -9,7 +9,7 @@ use std::time::Instant;
 use luksmith::integrity::{Flags, Mode};
 use luksmith_testkit::{Oracle, Prng, paint, sha256_hex, unhex};
 
-use super::machine::{self, Guest, Left};
+use super::machine::{self, Guest, Left, Log};
 use super::model::{Model, View, same};
 use super::ours::{self, Images, Until, Worked};
 use super::script::{self, Act, Names, PATTERN};
@@ -72,6 +72,10 @@ pub(super) fn run(
                 let read = device.kernels_view(&second.out[number], failed);
                 device.check(&second.images[number], &read, &pattern)
             })
+            .and_then(|mut what| {
+                what.extend(device.cut_the_replay(number, &second.log, outcome)?);
+                Ok(what)
+            })
             .map(|what| count(device, what, outcome));
         if let Err(why) = result {
             let who = device.who;
@@ -116,14 +120,9 @@ fn first_boot(
     for case in cases {
         body += &script::first_life(case.set, &case.names(), &case.acts);
     }
-    // What was written before a flush is in the log for sure.
-    body += &format!(
-        "echo | /usr/bin/dd of=/dev/mapper/marks bs=512 conv=sync,fsync,notrunc 2>/dev/null\n\
-         echo {}\necho b > /proc/sysrq-trigger\nsleep 60\n",
-        machine::DONE
-    );
+    body += &script::end();
     let guests: Vec<Guest> = cases.iter().map(Case::guest).collect();
-    machine::boot(oracle, folder, pattern, &guests, &body, true)
+    machine::boot(oracle, folder, pattern, &guests, &body)
 }
 
 fn second_boot(
@@ -149,15 +148,10 @@ fn second_boot(
             body.extend(acts.iter().map(|act| act.command(set, &names)));
             body += &script::close(set, &names);
         }
-        guests.push(Guest {
-            names,
-            images: device.images.clone(),
-            out: bytes,
-        });
+        guests.push(device.guest(number));
     }
-    body += &format!("sync\necho {}\nsleep 0.5\n", machine::DONE);
-    body += "echo b > /proc/sysrq-trigger\nsleep 60\n";
-    machine::boot(oracle, folder, pattern, &guests, &body, false)
+    body += &script::end();
+    machine::boot(oracle, folder, pattern, &guests, &body)
 }
 
 impl<'a> Case<'a> {
@@ -214,12 +208,8 @@ impl<'a> Case<'a> {
         let held = &first.images[guest];
         same("the log of writes beside the disk", &whole.main, &held.main)?;
         if set.end == End::CutWhileRecalculating {
-            let mut seconds = Vec::new();
-            for _ in 0..2 {
-                let (_, images) = self.cut(guest, first, &mut prng)?;
-                seconds.extend(self.look_recalculating(&images, &mut prng, outcome)?);
-            }
-            return Ok(seconds);
+            let (_, images) = self.cut(guest, first, &mut prng)?;
+            return self.look_recalculating(&images, &mut prng, outcome);
         }
         let size = machine::value(text, "size", set.number)?;
         let planned = set.layout().provided_data_sectors().get().to_string();
@@ -229,21 +219,20 @@ impl<'a> Case<'a> {
             ));
         }
         let done = self.acts.len();
-        let devices = match set.end {
-            End::Cut => (0..1 + prng.below(2))
-                .map(|_| self.cut(guest, first, &mut prng))
-                .collect::<Result<_, _>>()?,
-            _ => vec![(done + 1, held.clone())],
+        let (act, images) = match set.end {
+            End::Cut => self.cut(guest, first, &mut prng)?,
+            _ => (done + 1, held.clone()),
         };
-        let mut seconds = Vec::new();
-        for (act, images) in &devices {
-            let at = |why| format!("the kernel's device, cut off in act {act}: {why}");
-            let view = ours::view(set, images).map_err(at)?;
-            let (model, mode) = self.model(pattern, *act);
-            model.check(&view, mode).map_err(at)?;
-            seconds.push(self.second("kernel's", images.clone(), view, &mut prng, outcome)?);
+        let at = |why| format!("the kernel's device, cut off in act {act}: {why}");
+        let view = ours::view(set, &images).map_err(at)?;
+        let (model, mode) = self.model(pattern, act);
+        model.check(&view, mode).map_err(at)?;
+        if let Some(act) = self.acts.get(act - 1) {
+            let doing = act.name();
+            locked(outcome).count(format!("power went while {doing}, kernel's"));
         }
-        seconds.extend(self.worked(&devices[0].1, ours, &mut prng, outcome)?);
+        let mut seconds = self.worked(&images, ours, &mut prng, outcome)?;
+        seconds.push(self.second("kernel's", images, view, &mut prng, outcome)?);
         Ok(seconds)
     }
 
@@ -320,7 +309,7 @@ impl<'a> Case<'a> {
             images,
             view,
             mode: set.any_mode(prng),
-            acts: prng.chance(1, 2).then(|| Act::some(set, prng, 6)),
+            acts: prng.chance(1, 2).then(|| Act::some(set, prng, 4)),
         })
     }
 
@@ -345,6 +334,7 @@ impl<'a> Case<'a> {
                 model,
                 mode,
                 is_crashed,
+                doing,
             } = worked;
             let view = ours::view(set, &images).map_err(at)?;
             model.check(&view, mode).map_err(at)?;
@@ -354,6 +344,9 @@ impl<'a> Case<'a> {
                 "closed devices"
             };
             locked(outcome).count(format!("{end} of ours in mode {mode:?}, on {whose}"));
+            if is_crashed {
+                locked(outcome).count(format!("power went while {doing}, ours"));
+            }
             seconds.push(self.second("ours", images, view, prng, outcome)?);
         }
         Ok(seconds)
@@ -409,6 +402,52 @@ impl Second<'_> {
             name: format!("s{number}"),
             has_data: self.images.data.is_some(),
         }
+    }
+
+    fn guest(&self, number: usize) -> Guest {
+        Guest {
+            names: self.names(number),
+            images: self.images.clone(),
+            out: self.view.bytes.len(),
+        }
+    }
+
+    /// Takes the power away from the kernel while it replays and erases the journal. Whoever reads
+    /// that reads the same.
+    fn cut_the_replay(
+        &self,
+        number: usize,
+        log: &Log,
+        outcome: &Mutex<Outcome>,
+    ) -> Result<Option<&'static str>, String> {
+        let (set, guest) = (self.set, self.guest(number));
+        let mut prng = set.prng("replay");
+        let is_replay = self.acts.is_none() && !self.is_due;
+        let Some(point) = log
+            .any_request(number, &guest, &mut prng)
+            .filter(|_| is_replay)
+        else {
+            return Ok(None);
+        };
+        let images = log.crash(number, &guest, point, &mut prng);
+        for state in states(set, &images)? {
+            locked(outcome).count(format!("{STATE}{state}, kernel's, cut off in its replay"));
+        }
+        let mut view = ours::view(set, &images)?;
+        if self.mode == Mode::Bitmap {
+            // Before the bitmap is there, what lies in its place may mark lost blocks.
+            let block = set.block.bytes();
+            for index in &self.view.bad {
+                view.bytes[index * block..(index + 1) * block].fill(0);
+                view.bad.insert(*index);
+            }
+        }
+        let what = format!("the kernel's replay in mode {:?}, cut off", self.mode);
+        same(&what, &self.view.bytes, &view.bytes)?;
+        if view.bad != self.view.bad {
+            return Err(format!("{what}: {:?}, {:?}", self.view.bad, view.bad));
+        }
+        Ok(Some("replays of the kernel's that were cut off"))
     }
 
     /// The number under which the script complains about this device.

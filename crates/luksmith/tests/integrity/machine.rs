@@ -63,7 +63,7 @@ pub(crate) struct Point {
     pub(crate) act: usize,
 }
 
-/// Boots with all guests, and keeps a log of what reaches their disk if it `logs`.
+/// Boots with all guests, and keeps a log of what reaches their disk.
 ///
 /// A machine that does not come as far as [`DONE`] says nothing about any device: it is started
 /// again with the same disks, and an error here is not a verdict.
@@ -73,7 +73,6 @@ pub(crate) fn boot(
     pattern: &[u8],
     guests: &[Guest],
     body: &str,
-    logs: bool,
 ) -> Result<Left, String> {
     let (places, script) = place(guests, body);
     let paths: Vec<PathBuf> = ["pattern", "devices", "out"]
@@ -85,9 +84,9 @@ pub(crate) fn boot(
     let mut why = String::new();
     for failed in 0..ATTEMPTS {
         write_disks(&paths, pattern, guests, &places).map_err(|error| error.to_string())?;
-        match oracle.boot_with_log(&script, &disks, logs.then_some((1, &*log))) {
+        match oracle.boot_with_log(&script, &disks, Some((1, &log))) {
             Ok(report) if report.text.contains(DONE) => {
-                let left = read_disks(&paths, guests, &places, logs);
+                let left = read_disks(&paths, guests, &places);
                 return Ok(Left {
                     text: report.text,
                     failed,
@@ -164,17 +163,9 @@ fn write_sparse(disk: &mut File, at: usize, bytes: &[u8]) -> std::io::Result<()>
     Ok(())
 }
 
-fn read_disks(
-    paths: &[PathBuf],
-    guests: &[Guest],
-    places: &[Place],
-    logs: bool,
-) -> std::io::Result<Left> {
+fn read_disks(paths: &[PathBuf], guests: &[Guest], places: &[Place]) -> std::io::Result<Left> {
     let (devices, outs) = (fs::read(&paths[1])?, fs::read(&paths[2])?);
-    let requests = match logs {
-        true => parse_write_log(&fs::read(paths[1].with_file_name(LOG))?),
-        false => Vec::new(),
-    };
+    let requests = parse_write_log(&fs::read(paths[1].with_file_name(LOG))?);
     let pairs = guests.iter().zip(places);
     let images = pairs.clone().map(|(guest, place)| Images {
         main: devices[place.main..place.main + guest.images.main.len()].to_vec(),
@@ -224,10 +215,7 @@ impl Log {
         prng: &mut Prng,
     ) -> Result<Point, String> {
         let marks = self.marks(number);
-        let touches = |index: &usize| {
-            let pieces = self.places[guest].pieces(&of.images, &self.requests[*index]);
-            pieces.into_iter().any(|(_, data)| !data.is_empty())
-        };
+        let touches = |index: &usize| self.touches(guest, of, *index);
         let points: Vec<Vec<Point>> = marks
             .windows(2)
             .map(|pair| {
@@ -248,6 +236,21 @@ impl Log {
         }
         let points = &points[prng.index(points.len())];
         Ok(points[prng.index(points.len())])
+    }
+
+    /// Chooses any request to a device as the last one; none if there was none.
+    pub(crate) fn any_request(&self, guest: usize, of: &Guest, prng: &mut Prng) -> Option<Point> {
+        let touches = |index: &usize| self.touches(guest, of, *index);
+        let requests: Vec<usize> = (0..self.requests.len()).filter(touches).collect();
+        (!requests.is_empty()).then(|| Point {
+            after: requests[prng.index(requests.len())] + 1,
+            act: 0,
+        })
+    }
+
+    fn touches(&self, guest: usize, of: &Guest, index: usize) -> bool {
+        let pieces = self.places[guest].pieces(&of.images, &self.requests[index]);
+        pieces.into_iter().any(|(_, data)| !data.is_empty())
     }
 
     /// Gives what a device may hold if the power went at a point: `of` is how it began.

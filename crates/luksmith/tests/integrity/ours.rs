@@ -388,8 +388,9 @@ pub(crate) struct Worked {
     pub(crate) model: Model,
     /// The mode of the last session.
     pub(crate) mode: Mode,
-    /// Whether that session was cut off.
+    /// Whether that session was cut off, and what it was doing then.
     pub(crate) is_crashed: bool,
+    pub(crate) doing: &'static str,
 }
 
 /// Writes the whole span of a fresh device.
@@ -507,18 +508,19 @@ fn finish(
         close(disks, &mut steps, opened)?;
     }
     let all: Vec<u64> = (0..2 * steps.len() as u64).collect();
-    let worked = |images, marks: &[u64], is_crashed| {
+    let worked = |images, marks: &[u64], is_crashed, doing| {
         let (model, mode) = expected(model.clone(), &steps, marks);
         Worked {
             images,
             model,
             mode,
             is_crashed,
+            doing,
         }
     };
     if closes && prng.chance(1, 3) {
         let images = disks.images(CrashDevice::current);
-        return Ok(vec![worked(images, &all, false)]);
+        return Ok(vec![worked(images, &all, false, "nothing")]);
     }
     if disks.data.is_some() {
         // Two disks have no common record: both lose power between two steps.
@@ -530,33 +532,70 @@ fn finish(
                 .as_ref()
                 .map(|data| data.crash(&mut other, Fates::OldOrNew).to_vec()),
         };
-        return Ok(vec![worked(images, &all, true)]);
+        return Ok(vec![worked(images, &all, true, "idle")]);
     }
     let recording = disks.main.recording();
-    let points = points_by_step(&recording);
+    let groups = points_by_step(&recording, &steps);
+    let rare: Vec<&Points> = groups.iter().filter(|group| group.is_rare()).collect();
     let mut crashed = Vec::new();
     for _ in 0..1 + prng.below(2) {
-        let points = &points[prng.index(points.len())];
-        let after = points[prng.index(points.len())];
+        let group = match rare.is_empty() || prng.chance(1, 2) {
+            true => &groups[prng.index(groups.len())],
+            false => rare[prng.index(rare.len())],
+        };
+        let after = group.after[prng.index(group.after.len())];
         let (marks, main) = crash(&recording, after, prng)?;
         let images = Images { main, data: None };
-        crashed.push(worked(images, &marks, true));
+        crashed.push(worked(images, &marks, true, group.doing));
     }
     Ok(crashed)
 }
 
-/// Gives the crash points of each step that has any: openings and closings have few, and what they
-/// do is not like the rest.
-fn points_by_step(recording: &Recording) -> Vec<Vec<usize>> {
-    let mut steps = vec![Vec::new()];
+/// Crash points in one step.
+struct Points {
+    doing: &'static str,
+    after: Vec<usize>,
+}
+
+impl Points {
+    /// Tells whether there are few of the kind, and what they do is not like the rest.
+    fn is_rare(&self) -> bool {
+        matches!(self.doing, "opening" | "closing")
+    }
+}
+
+/// Gives the crash points of each step that has any. The first requests behind an opening belong to
+/// it: the journal is applied only then.
+fn points_by_step(recording: &Recording, steps: &[Step]) -> Vec<Points> {
+    let mut groups: Vec<Points> = Vec::new();
+    let mut doing = "opening";
     for (index, event) in recording.events().iter().enumerate() {
-        match event {
-            Event::Mark(_) => steps.push(Vec::new()),
-            _ => steps.last_mut().expect("one at least").push(index + 1),
+        let last = groups.last_mut().filter(|group| group.doing == doing);
+        match (event, last) {
+            (Event::Mark(mark), _) => {
+                let step = &steps[usize::try_from(mark / 2).expect("few steps")];
+                let is_applied = groups.last().is_none_or(|group| !group.after.is_empty());
+                match step {
+                    _ if mark % 2 == 1 && !matches!(step, Step::Open(_)) => continue,
+                    Step::Open(_) => doing = "opening",
+                    _ if doing == "opening" && !is_applied => continue,
+                    Step::Write { .. } => doing = "writing",
+                    Step::Discard { .. } => doing = "discarding",
+                    Step::Flush => doing = "flushing",
+                    Step::Close => doing = "closing",
+                }
+                let after = Vec::new();
+                groups.push(Points { doing, after });
+            }
+            (_, Some(group)) => group.after.push(index + 1),
+            (_, None) => groups.push(Points {
+                doing,
+                after: vec![index + 1],
+            }),
         }
     }
-    steps.retain(|points| !points.is_empty());
-    steps
+    groups.retain(|group| !group.after.is_empty());
+    groups
 }
 
 /// What must hold when so many marks had been made, and the mode of the last session.

@@ -3,6 +3,7 @@
 use luksmith::integrity::{DiscardMarker, Mode};
 use luksmith_testkit::Prng;
 
+use super::machine::DONE;
 use super::model::Model;
 use super::ours::PASSPHRASE;
 use super::set::{End, Hashed, Kind, Set, Volume};
@@ -320,16 +321,25 @@ impl Act {
         if set.end == End::CutWhileRecalculating {
             return Vec::new();
         }
-        let count = prng.index(14) + 1;
+        let count = prng.index(9) + 2;
         let mut acts = Self::some(set, prng, count);
         if prng.chance(1, 2) {
             acts.extend([Self::Close, Self::Open(set.any_mode(prng))]);
-            acts.extend(Self::some(set, prng, 3));
+            acts.extend(Self::some(set, prng, 2));
         }
         if set.end != End::Stopped {
             acts.push(Self::Close);
         }
         acts
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Open(_) => "opening",
+            Self::Put { .. } => "writing",
+            Self::Drop { .. } => "discarding",
+            Self::Close => "closing",
+        }
     }
 
     pub(crate) fn command(&self, set: &Set, names: &Names) -> String {
@@ -407,4 +417,12 @@ pub(crate) fn first_life(set: &Set, names: &Names, acts: &[Act]) -> String {
         script += &format!("mark {}\n", number + 1);
     }
     script
+}
+
+/// The end of a life. What was written before a flush is in the log for sure.
+pub(crate) fn end() -> String {
+    format!(
+        "echo | /usr/bin/dd of=/dev/mapper/marks bs=512 conv=sync,fsync,notrunc 2>/dev/null\n\
+         echo {DONE}\necho b > /proc/sysrq-trigger\nsleep 60\n"
+    )
 }

@@ -14,7 +14,7 @@ use luksmith_testkit::Prng;
 /// Where the data segment of a volume starts, in sectors.
 pub(crate) const LUKS_START: u64 = 2048;
 /// Most sectors of a device that are written and compared.
-const SPAN: u64 = 3072;
+const SPAN: u64 = 1536;
 
 /// An integrity type and its cipher, as cryptsetup's options and as the header name them.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +174,7 @@ impl Set {
             true => {
                 LUKS_START + [2000, 3001, 3001, 15_000, 44_000][prng.index(5)] + 8 * prng.below(100)
             }
-            false => 2600 + prng.below(2000),
+            false => 2000 + prng.below(1500),
         };
         let journal_bytes = match prng.below(8) {
             0 => None,
@@ -468,7 +468,7 @@ fn hashed(prng: &mut Prng, abilities: Abilities) -> Hashed {
         buffer_sectors: prng.chance(1, 6).then(|| 1 << prng.below(8)),
         sectors_per_bit: 1 << (3 + prng.below(9)),
         legacy_hmac: prng.chance(1, 6),
-        data_sectors: prng.chance(1, 6).then(|| 8 * (200 + prng.below(250))),
+        data_sectors: prng.chance(1, 6).then(|| 8 * (150 + prng.below(150))),
         discards: match prng.below(4) {
             0 if digest.is_keyed() && abilities.newer_volumes => DiscardMarker::Keyed,
             1 => DiscardMarker::Filler,
