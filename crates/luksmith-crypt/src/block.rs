@@ -64,7 +64,7 @@ pub(crate) fn with<B: Build>(
         #[cfg(feature = "serpent")]
         (BlockCipher::Serpent, _) => what.build::<serpent::Serpent>(),
         #[cfg(feature = "twofish")]
-        (BlockCipher::Twofish, _) => what.build::<twofish::Twofish>(),
+        (BlockCipher::Twofish, _) => what.build::<crate::twofish::Twofish>(),
         #[cfg(feature = "camellia")]
         (BlockCipher::Camellia, 16) => what.build::<camellia::Camellia128>(),
         #[cfg(feature = "camellia")]

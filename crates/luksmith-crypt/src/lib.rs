@@ -37,6 +37,8 @@ mod modes;
 mod random;
 mod sector;
 mod spec;
+#[cfg(feature = "twofish")]
+mod twofish;
 
 pub use aead::AeadCipher;
 pub use device::{AuthenticatedDevice, CryptDevice};

@@ -1,7 +1,8 @@
 //! Modes over one data unit: cbc, ecb, ctr, and xts for the ciphers that have no lanes of their
 //! own.
 
-use aes::cipher::Array;
+use aes::cipher::consts::U16;
+use aes::cipher::{Array, BlockCipherEncBackend, BlockCipherEncClosure, BlockSizeUser};
 use alloc::boxed::Box;
 use luksmith_block::SectorSize;
 use xts_mode::Xts128;
@@ -16,6 +17,25 @@ use crate::{Algorithm, Error};
 pub(crate) trait Unit: Send + Sync {
     fn encrypt(&self, iv: &[u8], unit: &mut [u8]);
     fn decrypt(&self, iv: &[u8], unit: &mut [u8]);
+
+    /// Encrypts units of `unit_bytes` bytes, each with its IV of `iv_bytes` bytes.
+    fn encrypt_run(&self, ivs: &[u8], iv_bytes: usize, units: &mut [u8], unit_bytes: usize) {
+        // `chunks_exact` refuses zero; without IVs nothing is taken of the byte.
+        let ivs = ivs.chunks_exact(iv_bytes.max(1));
+        for (iv, unit) in ivs.zip(units.chunks_exact_mut(unit_bytes)) {
+            let (iv, _) = iv.split_at(iv_bytes);
+            self.encrypt(iv, unit);
+        }
+    }
+
+    /// The reverse of [`encrypt_run`](Self::encrypt_run).
+    fn decrypt_run(&self, ivs: &[u8], iv_bytes: usize, units: &mut [u8], unit_bytes: usize) {
+        let ivs = ivs.chunks_exact(iv_bytes.max(1));
+        for (iv, unit) in ivs.zip(units.chunks_exact_mut(unit_bytes)) {
+            let (iv, _) = iv.split_at(iv_bytes);
+            self.decrypt(iv, unit);
+        }
+    }
 }
 
 /// Keys the mode `algorithm`.
@@ -87,13 +107,64 @@ impl<C: Cipher16> Unit for Xts<C> {
 
 struct Cbc<C>(C);
 
+/// Sectors that are encrypted side by side: within one, a block waits for the one before it, so a
+/// CPU that has four or more of them in flight works on as many sectors.
+const CBC_UNITS: usize = 16;
+
+/// CBC encryption of up to [`CBC_UNITS`] sectors, one step in each in turn.
+struct CbcUnits<'a> {
+    ivs: &'a [Block],
+    units: &'a mut [u8],
+    unit_bytes: usize,
+}
+
+impl BlockSizeUser for CbcUnits<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherEncClosure for CbcUnits<'_> {
+    // Inlined, so that it has the instructions that the cipher has found.
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
+        let mut store = [Block::default(); CBC_UNITS];
+        let (previous, _) = store.split_at_mut(self.ivs.len());
+        previous.clone_from_slice(self.ivs);
+        for at in (0..self.unit_bytes).step_by(16) {
+            let units = self.units.chunks_exact(self.unit_bytes);
+            for (previous, unit) in previous.iter_mut().zip(units) {
+                // As many bytes as a block has.
+                xor(previous, unit.split_at(at).1);
+            }
+            let (many, rest) = Array::slice_as_chunks_mut(previous);
+            for blocks in many {
+                backend.encrypt_par_blocks_inplace(blocks);
+            }
+            backend.encrypt_tail_blocks_inplace(rest);
+            let units = self.units.chunks_exact_mut(self.unit_bytes);
+            for (block, unit) in previous.iter().zip(units) {
+                let (_, rest) = unit.split_at_mut(at);
+                rest.iter_mut()
+                    .zip(block)
+                    .for_each(|(out, byte)| *out = *byte);
+            }
+        }
+    }
+}
+
 impl<C: Cipher16> Unit for Cbc<C> {
     fn encrypt(&self, iv: &[u8], unit: &mut [u8]) {
-        let mut previous = block_of(iv);
-        for block in Array::slice_as_chunks_mut(unit).0 {
-            xor(block, &previous);
-            self.0.encrypt_block(block);
-            previous.clone_from(block);
+        self.encrypt_run(iv, iv.len(), unit, unit.len());
+    }
+
+    fn encrypt_run(&self, ivs: &[u8], _: usize, units: &mut [u8], unit_bytes: usize) {
+        let ivs: &[Block] = Array::slice_as_chunks(ivs).0;
+        let groups = units.chunks_mut(CBC_UNITS * unit_bytes);
+        for (ivs, units) in ivs.chunks(CBC_UNITS).zip(groups) {
+            self.0.encrypt_with_backend(CbcUnits {
+                ivs,
+                units,
+                unit_bytes,
+            });
         }
     }
 

@@ -364,13 +364,10 @@ impl SectorCipher {
                 done.expect("one IV for each whole sector");
             }
             Keyed::Unit(unit, _) => {
-                let sectors = data.chunks_exact_mut(sector_bytes);
-                for (iv, sector) in ivs.chunks_exact(self.iv_bytes()).zip(sectors) {
-                    let (iv, _) = iv.split_at(self.spec.algorithm().iv_bytes());
-                    match direction {
-                        Direction::Encrypt => unit.encrypt(iv, sector),
-                        Direction::Decrypt => unit.decrypt(iv, sector),
-                    }
+                let iv_bytes = self.spec.algorithm().iv_bytes();
+                match direction {
+                    Direction::Encrypt => unit.encrypt_run(ivs, iv_bytes, data, sector_bytes),
+                    Direction::Decrypt => unit.decrypt_run(ivs, iv_bytes, data, sector_bytes),
                 }
             }
         }

@@ -15,8 +15,6 @@ fn foreign_types_that_hold_round_keys_wipe_them() {
     wiped::<chacha20poly1305::ChaCha20Poly1305>();
     #[cfg(feature = "serpent")]
     wiped::<serpent::Serpent>();
-    #[cfg(feature = "twofish")]
-    wiped::<twofish::Twofish>();
     #[cfg(feature = "camellia")]
     wiped::<camellia::Camellia256>();
     #[cfg(feature = "aria")]
