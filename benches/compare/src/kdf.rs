@@ -78,6 +78,7 @@ pub fn cases() -> Vec<Case<'static>> {
         pbkdf2("K2", false, 64),
         pbkdf2("K", false, 96),
         pbkdf2("K", true, 64),
+        pbkdf2("K", true, 128),
     ]
 }
 
@@ -151,14 +152,17 @@ pub fn argon2(filter: &str) -> Vec<Samples> {
 fn ours(argon2: Argon2, threads: u32, key: &mut [u8]) {
     let bytes = argon2.arena_words() * 8;
     let mut arena = luksmith_sys::Arena::new(bytes).expect("memory");
-    let words = arena.words_mut();
-    if threads == 1 {
-        argon2.derive(PASSWORD, SALT, words, key, &OneThread)
-    } else {
-        let threads = ScopedThreads::new(NonZeroUsize::new(2).expect("not zero"));
-        argon2.derive(PASSWORD, SALT, words, key, &threads)
-    }
-    .expect("sizes fit");
+    let threads = NonZeroUsize::new(threads as usize).expect("not zero");
+    let lanes = NonZeroUsize::new(4).expect("not zero");
+    arena
+        .fill_with(lanes, threads, |words| {
+            if threads.get() == 1 {
+                argon2.derive(PASSWORD, SALT, words, key, &OneThread)
+            } else {
+                argon2.derive(PASSWORD, SALT, words, key, &ScopedThreads::new(threads))
+            }
+        })
+        .expect("sizes fit");
 }
 
 fn argon2_case(

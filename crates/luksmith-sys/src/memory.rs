@@ -2,7 +2,10 @@
 
 use std::{
     fmt, io,
-    ops::{Deref, DerefMut},
+    num::NonZeroUsize,
+    ops::{Deref, DerefMut, Range},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -85,15 +88,19 @@ impl fmt::Debug for LockedBytes {
 }
 
 /// A large work area, such as the memory of Argon2: zeros at first, huge pages where the system has
-/// them, wiped on drop.
+/// them at hand, wiped on drop.
 pub struct Arena {
     mapping: Mapping,
     words: usize,
     protection: MemoryProtection,
 }
 
-/// Size and alignment of a huge page on the systems that have them.
+/// Size and alignment of a huge page on the systems that have them, and the step in which pages are
+/// asked for.
 const HUGE_PAGE: usize = 2 * 1024 * 1024;
+
+/// An area of fewer bytes is filled, and wiped, sooner than a second thread has started.
+const WORTH_A_THREAD: usize = 16 * 1024 * 1024;
 
 impl Arena {
     /// Takes `len` bytes of zeros, rounded up to eight.
@@ -104,22 +111,59 @@ impl Arena {
         let words = len.div_ceil(8);
         let bytes = words.checked_mul(8).ok_or(io::ErrorKind::OutOfMemory)?;
         let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { 1 };
-        let mut mapping = Mapping::new(bytes, align)?;
-        let mut protection = MemoryProtection {
+        let mapping = Mapping::new(bytes, align)?;
+        let protection = MemoryProtection {
             huge_pages: align == HUGE_PAGE && mapping.use_huge_pages(),
             locked: mapping.lock_on_fault(),
             excluded_from_dumps: mapping.exclude_from_dumps(),
         };
-        if protection.huge_pages {
-            protection.huge_pages = {
-                let clock = mapping::thread_cpu_time;
-                settle_page_size(&mut mapping, HUGE_PAGE_COST, clock)
-            };
-        }
         Ok(Self {
             mapping,
             words,
             protection,
+        })
+    }
+
+    /// Calls `fill` with the area as 64-bit words, aligned to a page, and makes the system give the
+    /// pages in larger pieces than they are used in.
+    ///
+    /// With two `threads` or more, another thread does so while `fill` runs, in the order in which
+    /// the pages are filled: from `fronts` equally spaced places on at the same time. The two wipe
+    /// the area together, too. A thread that the system refuses costs time only.
+    pub fn fill_with<R>(
+        &mut self,
+        fronts: NonZeroUsize,
+        threads: NonZeroUsize,
+        fill: impl FnOnce(&mut [u64]) -> R,
+    ) -> R {
+        let len = self.mapping.bytes().len();
+        let pages = self.mapping.pages();
+        let keeps_huge = self.protection.huge_pages;
+        let done = AtomicBool::new(false);
+        let touch = || {
+            let mut ahead = Ahead {
+                pages: &pages,
+                clock: mapping::thread_cpu_time,
+                keeps_huge,
+            };
+            for step in steps(len, fronts) {
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+                ahead.touch(step);
+            }
+        };
+        if threads.get() < 2 || len < WORTH_A_THREAD {
+            touch();
+            return fill(self.words_mut());
+        }
+        self.mapping.wipe_by_two();
+        thread::scope(|scope| {
+            // Without it, pages come as they are first used.
+            let _ = thread::Builder::new().spawn_scoped(scope, touch);
+            // Also if `fill` panics: the scope waits for the thread.
+            let _end = SetOnDrop(&done);
+            fill(self.words_mut())
         })
     }
 
@@ -149,31 +193,72 @@ impl Arena {
     }
 }
 
+/// Sets a flag when it goes.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The steps in which an area of `len` bytes that is filled from `fronts` places is asked for.
+fn steps(len: usize, fronts: NonZeroUsize) -> impl Iterator<Item = Range<usize>> {
+    let all = len.div_ceil(HUGE_PAGE);
+    let of_front = all.div_ceil(fronts.get());
+    let front_starts = move |i| {
+        (0..all)
+            .step_by(of_front.max(1))
+            .map(move |start| start + i)
+    };
+    (0..of_front)
+        .flat_map(front_starts)
+        .filter_map(move |step| {
+            let start = step.checked_mul(HUGE_PAGE).filter(|start| *start < len)?;
+            Some(start..len.min(start + HUGE_PAGE))
+        })
+}
+
 /// The CPU time from which on a huge page comes from memory that a virtual machine's host has not
 /// given yet. Measured in one: 0.1 to 0.2 ms from memory that it has given, else 2 to 10 ms.
-/// Small pages come from what was in use a moment ago: 512 of them took 1.2 ms, and four passes of
-/// Argon2 over them 0.8 ms more.
-const HUGE_PAGE_COST: Duration = Duration::from_millis(1);
+/// Small pages come from what was in use a moment ago: to ask for 512 of them and to give them back
+/// took 1.0 ms, and four passes of Argon2 over them 0.3 to 1.0 ms more.
+const HUGE_PAGE_COST: Duration = Duration::from_micros(1500);
 
-/// Touches huge page after huge page, until one takes longer than `worth`: from there on, small
-/// pages take their place. Tells whether huge pages remain.
-fn settle_page_size(
-    mapping: &mut Mapping,
-    worth: Duration,
-    mut clock: impl FnMut() -> Duration,
-) -> bool {
-    for start in (0..mapping.bytes().len()).step_by(HUGE_PAGE) {
-        let before = clock();
-        if let Some(byte) = mapping.bytes_mut().get_mut(start) {
-            // It is zero already; the store makes the page come.
-            *std::hint::black_box(byte) = 0;
-        }
-        if clock().saturating_sub(before) > worth {
-            mapping.use_small_pages(start);
-            return start > 0;
+/// Asks for pages before they are used, huge ones until one costs too much.
+struct Ahead<P, C> {
+    pages: P,
+    clock: C,
+    keeps_huge: bool,
+}
+
+/// What is asked of the system.
+trait Give {
+    /// Makes the pages of a range come.
+    fn populate(&self, range: Range<usize>);
+    /// Takes back the request for huge pages; those that are there already stay.
+    fn use_small_pages(&self);
+}
+
+impl<P: Give, C: FnMut() -> Duration> Ahead<P, C> {
+    fn touch(&mut self, range: Range<usize>) {
+        let before = (self.clock)();
+        self.pages.populate(range);
+        if self.keeps_huge && (self.clock)().saturating_sub(before) > HUGE_PAGE_COST {
+            self.pages.use_small_pages();
+            self.keeps_huge = false;
         }
     }
-    true
+}
+
+impl Give for &mapping::Pages {
+    fn populate(&self, range: Range<usize>) {
+        mapping::Pages::populate(self, range);
+    }
+
+    fn use_small_pages(&self) {
+        mapping::Pages::use_small_pages(self);
+    }
 }
 
 impl fmt::Debug for Arena {
@@ -215,27 +300,103 @@ mod tests {
     }
 
     #[test]
-    fn huge_pages_that_cost_too_much_are_given_up_and_the_area_stays_zeros() {
-        let worth = Duration::from_millis(1);
-        // The page that costs too much; the first one decides whether any remain.
-        for slow in [0, 1, 9] {
-            for len in [HUGE_PAGE, 3 * HUGE_PAGE, 9 * HUGE_PAGE] {
-                let mut mapping = Mapping::new(len, HUGE_PAGE).unwrap();
-                mapping.use_huge_pages();
-                let mut looks = 0;
-                // Looked at before and after each touch.
-                let clock = || {
-                    looks += 1;
-                    let after_slow = looks >= 2 * slow + 2;
-                    Duration::from_millis(if after_slow { 3 } else { 1 })
-                };
-                let kept = settle_page_size(&mut mapping, worth, clock);
-                assert_eq!(kept, slow > 0, "{len}, page {slow}");
-                let pages = len / HUGE_PAGE;
-                assert_eq!(looks, 2 * pages.min(slow + 1), "{len}, page {slow}");
-                assert!(mapping.words().iter().all(|&word| word == 0), "{len}");
+    fn an_area_filled_with_a_second_thread_is_what_was_filled_in() {
+        let fronts = NonZeroUsize::new(4).unwrap();
+        for threads in [NonZeroUsize::MIN, fronts] {
+            for len in [8, HUGE_PAGE, WORTH_A_THREAD + 8, 3 * WORTH_A_THREAD] {
+                let mut arena = Arena::new(len).unwrap();
+                let count = arena.fill_with(fronts, threads, |words| {
+                    assert!(words.iter().all(|&word| word == 0), "{len}");
+                    words.iter_mut().zip(1..).for_each(|(word, i)| *word = i);
+                    words.len()
+                });
+                assert_eq!(count, len / 8);
+                assert!(arena.words().iter().zip(1..).all(|(&word, i)| word == i));
+                arena.wipe();
+                assert!(arena.words().iter().all(|&word| word == 0), "{len}");
             }
         }
+    }
+
+    #[test]
+    fn a_fill_that_panics_ends_the_second_thread() {
+        let mut arena = Arena::new(2 * WORTH_A_THREAD).unwrap();
+        let two = NonZeroUsize::new(2).unwrap();
+        let fill = std::panic::AssertUnwindSafe(|| {
+            arena.fill_with(NonZeroUsize::MIN, two, |_| panic!("as asked"))
+        });
+        // Hangs if the thread goes on for ever.
+        assert!(std::panic::catch_unwind(fill).is_err());
+    }
+
+    #[test]
+    fn pages_are_asked_for_once_each_from_all_fronts_at_a_time() {
+        for fronts in 1..=5 {
+            let fronts = NonZeroUsize::new(fronts).unwrap();
+            for len in [
+                1,
+                HUGE_PAGE,
+                3 * HUGE_PAGE + 4096,
+                8 * HUGE_PAGE,
+                9 * HUGE_PAGE,
+            ] {
+                let mut seen: Vec<_> = steps(len, fronts).collect();
+                seen.sort_by_key(|step| step.start);
+                let mut end = 0;
+                for step in &seen {
+                    assert_eq!(step.start, end, "{len}, {fronts} fronts");
+                    end = step.end;
+                }
+                assert_eq!(end, len, "{len}, {fronts} fronts");
+            }
+        }
+        let first: Vec<_> = steps(8 * HUGE_PAGE, NonZeroUsize::new(4).unwrap())
+            .map(|step| step.start / HUGE_PAGE)
+            .collect();
+        assert_eq!(first, [0, 2, 4, 6, 1, 3, 5, 7]);
+    }
+
+    /// Notes what is asked for.
+    #[derive(Default)]
+    struct Noted(std::cell::RefCell<Vec<Option<usize>>>);
+
+    impl Give for &Noted {
+        fn populate(&self, range: Range<usize>) {
+            self.0.borrow_mut().push(Some(range.start));
+        }
+
+        fn use_small_pages(&self) {
+            self.0.borrow_mut().push(None);
+        }
+    }
+
+    #[test]
+    fn huge_pages_are_given_up_once_when_one_costs_too_much() {
+        let (fair, slow) = (HUGE_PAGE_COST, HUGE_PAGE_COST + Duration::from_nanos(1));
+        let noted = Noted::default();
+        let mut costs = [fair, fair, slow, fair, slow].into_iter();
+        let (mut now, mut is_start) = (Duration::ZERO, true);
+        let clock = || {
+            if !is_start {
+                now += costs.next().unwrap_or_default();
+            }
+            is_start = !is_start;
+            now
+        };
+        let mut ahead = Ahead {
+            pages: &noted,
+            clock,
+            keeps_huge: true,
+        };
+        for start in 0..3 {
+            assert!(ahead.keeps_huge);
+            ahead.touch(start..start + 1);
+        }
+        assert!(!ahead.keeps_huge);
+        ahead.touch(3..4);
+        ahead.touch(4..5);
+        let asked = [Some(0), Some(1), Some(2), None, Some(3), Some(4)];
+        assert_eq!(*noted.0.borrow(), asked);
     }
 
     #[cfg(target_os = "linux")]

@@ -2,10 +2,14 @@
 
 #[cfg(not(feature = "std"))]
 use alloc::vec::Vec;
+#[cfg(feature = "std")]
+use core::num::NonZeroUsize;
 use core::ops::ControlFlow;
 
 use luksmith_simd::{Argon2, Argon2Threads};
 
+#[cfg(feature = "std")]
+use super::to_usize;
 use super::{Argon2Cost, Argon2Variant, Effort, Threads};
 use crate::Error;
 
@@ -23,8 +27,23 @@ impl Arena {
             .map_err(|_| Error::OutOfMemory { bytes })
     }
 
-    fn words(&mut self) -> &mut [u64] {
-        self.0.words_mut()
+    /// Fills the memory of so many lanes. One of several threads is better used to make memory
+    /// come than to wait for it.
+    fn fill<R>(&mut self, lanes: u32, threads: Threads, fill: impl FnOnce(&mut [u64]) -> R) -> R {
+        let lanes = NonZeroUsize::new(to_usize(lanes)).unwrap_or(NonZeroUsize::MIN);
+        let threads = if cfg!(feature = "parallel") {
+            NonZeroUsize::new(threads.get()).unwrap_or(NonZeroUsize::MIN)
+        } else {
+            NonZeroUsize::MIN
+        };
+        self.0.fill_with(lanes, threads, fill)
+    }
+
+    /// All of it, touched.
+    fn filled_words(&mut self) -> &mut [u64] {
+        let words = self.0.words_mut();
+        words.fill(1);
+        words
     }
 }
 
@@ -44,8 +63,8 @@ impl Arena {
         Ok(Self(arena))
     }
 
-    fn words(&mut self) -> &mut [u64] {
-        &mut self.0
+    fn fill<R>(&mut self, _: u32, _: Threads, fill: impl FnOnce(&mut [u64]) -> R) -> R {
+        fill(&mut self.0)
     }
 }
 
@@ -71,8 +90,10 @@ pub(super) fn derive(
         Ok(()) => ControlFlow::Continue(()),
         Err(_) => ControlFlow::Break(()),
     };
-    let done = with_threads(effort.threads, &mut |threads| {
-        argon2.derive_with(password, salt, arena.words(), out, threads, &mut progress)
+    let done = arena.fill(cost.lanes, effort.threads, |words| {
+        with_threads(effort.threads, &mut |threads| {
+            argon2.derive_with(password, salt, words, out, threads, &mut progress)
+        })
     });
     match done {
         Err(luksmith_simd::Error::Cancelled) => Err(Error::Cancelled),
@@ -95,14 +116,14 @@ pub(crate) fn measure(
 ) -> Result<core::time::Duration, Error> {
     let argon2 = context(variant, cost);
     let mut arena = Arena::new(argon2.arena_words())?;
-    arena.words().fill(1);
+    let words = arena.filled_words();
     let mut out = [0; 32];
     time(&mut || {
         argon2
             .derive(
                 b"measurement",
                 &[0; 32],
-                arena.words(),
+                words,
                 &mut out,
                 &luksmith_simd::OneThread,
             )

@@ -1,6 +1,6 @@
 //! Memory from the allocator, for systems whose own calls we do not use: nothing is locked there.
 
-use std::{io, time::Duration};
+use std::{io, ops::Range, time::Duration};
 
 /// Bytes of memory that belong to one owner.
 pub(super) struct Mapping(Vec<u64>);
@@ -54,7 +54,13 @@ impl Mapping {
         false
     }
 
-    pub(super) fn use_small_pages(&self, _start: usize) {}
+    /// Tells where the pages are.
+    pub(super) fn pages(&self) -> Pages {
+        Pages
+    }
+
+    /// One thread wipes here.
+    pub(super) fn wipe_by_two(&mut self) {}
 
     /// Overwrites everything with zeros.
     pub(super) fn wipe(&mut self) {
@@ -62,6 +68,17 @@ impl Mapping {
         // The compiler must assume that someone reads the zeros here, so the stores stay.
         std::hint::black_box(&mut self.0);
     }
+}
+
+/// Nothing can be asked of the system here.
+pub(super) struct Pages;
+
+impl Pages {
+    /// Pages come as they are first used.
+    pub(super) fn populate(&self, _range: Range<usize>) {}
+
+    /// There are no others.
+    pub(super) fn use_small_pages(&self) {}
 }
 
 /// Nothing is measured here: no page is huge.

@@ -5,7 +5,16 @@
     reason = "mapping memory and telling the system about it takes raw pointers"
 )]
 
-use std::{ffi::c_void, io, ptr::NonNull, slice, time::Duration};
+use std::{
+    ffi::c_void,
+    io,
+    ops::Range,
+    ptr::NonNull,
+    slice,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use rustix::mm::{self, MapFlags, ProtFlags};
 
@@ -19,6 +28,17 @@ pub(super) struct Mapping {
     base: NonNull<c_void>,
     mapped: usize,
     data: NonNull<u8>,
+    len: usize,
+    /// Whether a second thread helps to wipe it.
+    is_wiped_by_two: bool,
+}
+
+/// Bytes that a thread wipes at a time when two do it.
+const WIPED_AT_ONCE: usize = 16 * 1024 * 1024;
+
+/// Where the pages of a mapping are, to ask the system for them. Reads and writes nothing.
+pub(super) struct Pages {
+    start: usize,
     len: usize,
 }
 
@@ -62,6 +82,7 @@ impl Mapping {
             mapped,
             data,
             len,
+            is_wiped_by_two: false,
         })
     }
 
@@ -125,36 +146,95 @@ impl Mapping {
         false
     }
 
-    /// Takes back the request for huge pages from `start` on; pages that are there already stay.
-    pub(super) fn use_small_pages(&self, start: usize) {
-        #[cfg(target_os = "linux")]
-        self.advise_from(start, mm::Advice::LinuxNoHugepage);
-        #[cfg(not(target_os = "linux"))]
-        let _ = start;
+    /// Tells where the pages are.
+    pub(super) fn pages(&self) -> Pages {
+        Pages {
+            start: self.data.addr().get(),
+            len: self.len,
+        }
+    }
+
+    /// Lets a second thread help to wipe the memory when it is given back.
+    pub(super) fn wipe_by_two(&mut self) {
+        self.is_wiped_by_two = true;
     }
 
     #[cfg(target_os = "linux")]
     fn advise(&self, advice: mm::Advice) -> bool {
-        self.advise_from(0, advice)
+        // SAFETY: the range is our own mapping (invariant); the advice that the callers above give
+        // changes neither its contents nor its access rights.
+        unsafe { mm::madvise(self.data.as_ptr().cast(), self.len, advice) }.is_ok()
     }
 
-    #[cfg(target_os = "linux")]
-    fn advise_from(&self, start: usize, advice: mm::Advice) -> bool {
-        let start = start.min(self.len);
-        let len = self.len - start;
-        // SAFETY: `start` is at most `self.len` and `len` what is left (above), so the pointer and
-        // the range are inside our own mapping (invariant); the advice that the callers above give
-        // changes neither its contents nor its access rights.
-        unsafe { mm::madvise(self.data.add(start).as_ptr().cast(), len, advice) }.is_ok()
+    /// Wipes the memory and gives its pages back, by this thread and another one.
+    fn wipe_and_release(&mut self) {
+        let pieces = Mutex::new(self.bytes_mut().chunks_mut(WIPED_AT_ONCE));
+        let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            while let Some(piece) = next() {
+                wipe(piece);
+                release(piece);
+            }
+        };
+        thread::scope(|scope| {
+            // A thread that the system refuses leaves more to this one.
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
+            work();
+        });
     }
 
     /// Overwrites everything with zeros.
     pub(super) fn wipe(&mut self) {
-        let bytes = self.bytes_mut();
-        bytes.fill(0);
-        // The compiler must assume that someone reads the zeros here, so it cannot leave the
-        // stores out, not even just before the memory is given back.
-        std::hint::black_box(bytes);
+        wipe(self.bytes_mut());
+    }
+}
+
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // The compiler must assume that someone reads the zeros here, so it cannot leave the stores
+    // out, not even just before the memory is given back.
+    std::hint::black_box(bytes);
+}
+
+/// Gives whole pages back to the system; they are zeros when they are touched again. Where the
+/// system cannot, they go with the mapping.
+fn release(pages: &mut [u8]) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: `pages` is ours alone and consists of whole pages of a private mapping: `Mapping`'s
+    // length is a multiple of the page size, and so is `WIPED_AT_ONCE`. What they hold afterwards,
+    // zeros, is what any `u8` may be.
+    let _ = unsafe {
+        let advice = mm::Advice::LinuxDontneedLocked;
+        mm::madvise(pages.as_mut_ptr().cast(), pages.len(), advice)
+    };
+    #[cfg(not(target_os = "linux"))]
+    let _ = pages;
+}
+
+impl Pages {
+    /// Makes the pages of a range come, as a write to each would, if the system can.
+    pub(super) fn populate(&self, range: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        self.advise(range, mm::Advice::LinuxPopulateWrite);
+        #[cfg(not(target_os = "linux"))]
+        let _ = range;
+    }
+
+    /// Takes back the request for huge pages; those that are there already stay.
+    pub(super) fn use_small_pages(&self) {
+        #[cfg(target_os = "linux")]
+        self.advise(0..self.len, mm::Advice::LinuxNoHugepage);
+    }
+
+    /// Where the system refuses, pages come as they are first used.
+    #[cfg(target_os = "linux")]
+    fn advise(&self, range: Range<usize>, advice: mm::Advice) {
+        let end = range.end.min(self.len);
+        let start = range.start.min(end);
+        let address = std::ptr::without_provenance_mut(self.start + start);
+        // SAFETY: either advice of the callers above leaves contents and access rights of whatever
+        // is mapped at these addresses as they are.
+        let _ = unsafe { mm::madvise(address, end - start, advice) };
     }
 }
 
@@ -172,7 +252,11 @@ pub(super) fn thread_cpu_time() -> Duration {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        self.wipe();
+        if self.is_wiped_by_two {
+            self.wipe_and_release();
+        } else {
+            self.wipe();
+        }
         // SAFETY: `base` and `mapped` are what `mmap` gave (invariant), and with `self` the last
         // reference into it goes. An error would leave wiped memory mapped, which harms nobody.
         let _ = unsafe { mm::munmap(self.base.as_ptr(), self.mapped) };
