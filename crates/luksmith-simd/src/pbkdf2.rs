@@ -1,6 +1,8 @@
 //! PBKDF2 with HMAC-SHA256 and HMAC-SHA512 (RFC 8018, section 5.2).
 //!
-//! Each output block is a chain of its own, so chains run side by side where the CPU gains by it.
+//! Each output block is a chain of its own, so chains run side by side where the CPU gains by it:
+//! two in SHA-NI's registers, two or more of SHA-512 in the lanes of AVX-512, three or more in
+//! those of AVX2.
 
 use crate::Error;
 use crate::arch::Kernels;
@@ -291,6 +293,70 @@ mod tests {
         }
         out.truncate(bytes);
         out
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len() / 2)
+            .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).expect("two hex digits"))
+            .collect()
+    }
+
+    #[test]
+    fn the_vectors_of_rfc_7914_hold_for_sha256() {
+        for (password, salt, iterations, expected) in [
+            (
+                "passwd",
+                "salt",
+                1,
+                "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc\
+                 49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783",
+            ),
+            (
+                "Password",
+                "NaCl",
+                80_000,
+                "4ddcd8f60b98be21830cee5ef22701f9641a4418d04c0414aeff08876b34ab56\
+                 a1d425a1225833549adb841b51c9b3176a272bdebba1d078478f62b397f33c8d",
+            ),
+        ] {
+            let mut out = [0; 64];
+            pbkdf2_sha256(password.as_bytes(), salt.as_bytes(), iterations, &mut out)
+                .expect("not 0");
+            assert_eq!(out.to_vec(), hex(expected), "{iterations}");
+        }
+    }
+
+    #[test]
+    fn keys_of_other_programs_come_out_for_sha512() {
+        // No RFC has vectors for SHA-512; OpenSSL and Python give these.
+        for (password, salt, iterations, expected) in [
+            (
+                "password",
+                "salt",
+                1,
+                "867f70cf1ade02cff3752599a3a53dc4af34c7a669815ae5d513554e1c8cf252\
+                 c02d470a285a0501bad999bfe943c08f050235d7d68b1da55e63f73b60a57fce",
+            ),
+            (
+                "password",
+                "salt",
+                2,
+                "e1d9c16aa681708a45f5c7c4e215ceb66e011a2e9f0040713f18aefdb866d53c\
+                 f76cab2868a39b9f7840edce4fef5a82be67335c77a6068e04112754f27ccf4e",
+            ),
+            (
+                "passwordPASSWORDpassword",
+                "saltSALTsaltSALTsaltSALTsaltSALTsalt",
+                4096,
+                "8c0511f4c6e597c6ac6315d8f0362e225f3c501495ba23b868c005174dc4ee71\
+                 115b59f9e60cd9532fa33e0f75aefe30225c583a186cd82bd4daea9724a3d3b8",
+            ),
+        ] {
+            let mut out = [0; 64];
+            pbkdf2_sha512(password.as_bytes(), salt.as_bytes(), iterations, &mut out)
+                .expect("not 0");
+            assert_eq!(out.to_vec(), hex(expected), "{iterations}");
+        }
     }
 
     #[test]

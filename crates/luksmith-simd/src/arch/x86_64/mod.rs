@@ -8,6 +8,7 @@ pub(crate) mod crc32c;
 #[cfg(feature = "gcm")]
 pub(crate) mod gcm;
 mod lanes;
+mod pbkdf2_sha512;
 mod pbkdf2_shani;
 pub(crate) mod schedule;
 pub(crate) mod sha2;

@@ -1,8 +1,8 @@
 //! Which SHA-2 kernels a key uses on x86-64, and which of them for how many sectors.
 
 use super::cpu::{Features, features};
+use super::{pbkdf2_sha512, sha512_avx2, sha512_avx512};
 use super::{sha256_avx2, sha256_avx512, sha256_avx512vl, sha256_shani};
-use super::{sha512_avx2, sha512_avx512};
 use crate::pbkdf2::{self, Chain, Pads};
 use crate::sha2::layout::Layout;
 use crate::sha2::{HashBackend, lanes, pairs, portable};
@@ -30,6 +30,7 @@ pub(crate) struct Kernels {
     sixteen_256: Option<sha256_avx512::Avx512>,
     four_512: Option<sha512_avx2::Avx2>,
     eight_512: Option<sha512_avx512::Avx512>,
+    chain_512: Option<pbkdf2_sha512::OneChain>,
 }
 
 /// Eight lanes of SHA-256.
@@ -48,6 +49,7 @@ impl Kernels {
             sixteen_256: None,
             four_512: None,
             eight_512: None,
+            chain_512: None,
         };
         match backend {
             HashBackend::Portable => none,
@@ -67,6 +69,7 @@ impl Kernels {
                 sixteen_256: sha256_avx512::Avx512::detect(),
                 four_512: None,
                 eight_512: sha512_avx512::Avx512::detect(),
+                chain_512: pbkdf2_sha512::OneChain::detect(),
             },
         }
     }
@@ -144,7 +147,12 @@ impl Kernels {
 
     /// Advances PBKDF2-HMAC-SHA512 chains by `n` iterations.
     pub(crate) fn pbkdf2_512(self, pads: &Pads<u64>, chains: &mut [Chain<u64>], n: u32) {
-        pbkdf2::advance_512(pads, chains, n);
+        match (chains.len(), self.eight_512, self.four_512, self.chain_512) {
+            (2.., Some(kernel), ..) => pbkdf2_sha512::advance_lanes(kernel, pads, chains, n),
+            (3.., _, Some(kernel), _) => pbkdf2_sha512::advance_lanes(kernel, pads, chains, n),
+            (.., Some(kernel)) => kernel.advance(pads, chains, n),
+            _ => pbkdf2::advance_512(pads, chains, n),
+        }
     }
 
     /// Writes one full SHA-512 digest or HMAC per sector to `out`.
