@@ -1,11 +1,11 @@
 //! What a new keyslot's key derivation should cost.
 //!
-//! Costs are found by measuring processor time, never wall time: on a busy machine they come out as
-//! on an idle one, not weaker. The scale is cryptsetup's, so that a target of 2000 ms means about
-//! the same work here and there: PBKDF2 is measured with one plain stream, as crypto libraries run
-//! it, although unlocking runs several side by side and is faster; Argon2 is measured lane by lane,
-//! its time is divided by the lanes that run at once, and what is faster here than elsewhere is
-//! taken into account.
+//! Costs are found by measuring processor time, never wall time, and the least of several times: on
+//! a busy machine they come out as on an idle one, not weaker. The scale is cryptsetup's, so that a
+//! target of 2000 ms means about the same work here and there: PBKDF2 is measured with one plain
+//! stream, as crypto libraries run it, although unlocking runs several side by side and is faster;
+//! Argon2 is measured lane by lane, its time is divided by the lanes that run at once, and by how
+//! much faster this machine's kernel is than the library of other programs.
 
 #[cfg(feature = "std")]
 mod measure;

@@ -112,6 +112,11 @@ impl Argon2Kernel {
         Self::Portable
     }
 
+    /// See [`Argon2`](crate::Argon2).
+    pub(crate) const fn times_as_fast_as_libargon2(self) -> u32 {
+        1
+    }
+
     /// How many lanes a thread fills in turn before another thread pays: compressing word by word
     /// takes longer than the next block takes to come from memory.
     pub(crate) const fn lanes_of_a_thread(self) -> usize {

@@ -50,6 +50,15 @@ impl Argon2Kernel {
         Self::available().next_back().unwrap_or(Self::Portable)
     }
 
+    /// See [`Argon2`](crate::Argon2).
+    pub(crate) const fn times_as_fast_as_libargon2(self) -> u32 {
+        match self {
+            Self::Portable => 1,
+            Self::Avx2(_) => 2,
+            Self::Avx512(_) => 3,
+        }
+    }
+
     /// How many lanes a thread fills in turn before another thread pays.
     ///
     /// A vector kernel compresses a block in less time than the next random one takes to come from
