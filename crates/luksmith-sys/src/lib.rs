@@ -4,7 +4,8 @@
 //! can do beyond `std::fs` ([`mod@file`]), keys that Linux keeps for a process ([`keyring`]), what
 //! the machine has and spends ([`machine`]), core dumps of the whole process ([`process`]), and
 //! threads that a caller lends a job to for one call ([`Helpers`]).
-//! Everything is best effort where the system lacks it, and says so.
+//! Everything is best effort where the system lacks it, and says so. The feature
+//! `count-allocations` adds an allocator for tests that counts.
 //!
 //! ```
 //! use luksmith_sys::LockedBytes;
@@ -16,6 +17,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+#[cfg(feature = "count-allocations")]
+pub mod allocations;
 pub mod file;
 pub mod keyring;
 mod lend;

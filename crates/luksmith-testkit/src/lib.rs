@@ -29,6 +29,7 @@ pub use crash::{CrashDevice, CrashOptions, CrashPoint, Event, Fates, Recording};
 pub use fault::{Among, FAULT_FAILURE, Fault, FaultDevice, FaultPlan};
 pub use image::{Image, PIECE_BYTES, Piece};
 pub use images::{TestImage, sha256_hex, test_images, test_images_in, unhex, unpack};
+pub use luksmith_sys::allocations;
 pub use model::{Model, hammer};
 pub use oracle::Oracle;
 pub use paint::{paint, paint_into};
