@@ -2,28 +2,31 @@
 //!
 //! A file per instruction set names its vector type and defines, with the same target features, the
 //! functions `splat`, `load`, `store`, `add`, `sum0`, `sum1` (the big sigmas), `mix0`, `mix1` (the
-//! small ones), `choose`, `majority`, `transposed` and `pinned`; then this macro makes the kernel
-//! from them. A generic cannot do it: trait methods may not carry target features.
+//! small ones), `choose`, `majority`, `transposed`, `pinned` and `ordered`; then this macro makes
+//! the kernel from them. A generic cannot do it: trait methods may not carry target features.
 
-/// Calls a step with const argument 0 to 15 in turn.
+/// Calls a step with const argument 0 to 15 in turn, and after it those in brackets.
 macro_rules! sixteen {
     ($step:ident($($arg:expr),*)) => {
-        $step::<0>($($arg),*);
-        $step::<1>($($arg),*);
-        $step::<2>($($arg),*);
-        $step::<3>($($arg),*);
-        $step::<4>($($arg),*);
-        $step::<5>($($arg),*);
-        $step::<6>($($arg),*);
-        $step::<7>($($arg),*);
-        $step::<8>($($arg),*);
-        $step::<9>($($arg),*);
-        $step::<10>($($arg),*);
-        $step::<11>($($arg),*);
-        $step::<12>($($arg),*);
-        $step::<13>($($arg),*);
-        $step::<14>($($arg),*);
-        $step::<15>($($arg),*);
+        sixteen!($step[]($($arg),*));
+    };
+    ($step:ident[$($more:ident),*]($($arg:expr),*)) => {
+        $step::<0 $(, $more)*>($($arg),*);
+        $step::<1 $(, $more)*>($($arg),*);
+        $step::<2 $(, $more)*>($($arg),*);
+        $step::<3 $(, $more)*>($($arg),*);
+        $step::<4 $(, $more)*>($($arg),*);
+        $step::<5 $(, $more)*>($($arg),*);
+        $step::<6 $(, $more)*>($($arg),*);
+        $step::<7 $(, $more)*>($($arg),*);
+        $step::<8 $(, $more)*>($($arg),*);
+        $step::<9 $(, $more)*>($($arg),*);
+        $step::<10 $(, $more)*>($($arg),*);
+        $step::<11 $(, $more)*>($($arg),*);
+        $step::<12 $(, $more)*>($($arg),*);
+        $step::<13 $(, $more)*>($($arg),*);
+        $step::<14 $(, $more)*>($($arg),*);
+        $step::<15 $(, $more)*>($($arg),*);
     };
 }
 pub(crate) use sixteen;
@@ -31,11 +34,14 @@ pub(crate) use sixteen;
 /// Makes `compress` and `compress_words` for one vector width and word size.
 ///
 /// `group` is the number of words that `transposed` gives, those of 16 or 32 bytes; `passes` the
-/// number of times that 16 rounds with a message schedule run before the last 16 without.
+/// number of times that 16 rounds with a message schedule run before the last 16 without; `behind`
+/// says whether the second half of a round comes after the first half of the next, which needs
+/// more than 16 registers.
 macro_rules! lane_kernel {
     (
         features: $features:literal, vector: $vector:ty, word: $word:ty, lanes: $lanes:literal,
-        block: $block:literal, group: $group:literal, passes: $passes:literal, constants: $k:path
+        block: $block:literal, group: $group:literal, passes: $passes:literal,
+        behind: $behind:literal, constants: $k:path
     ) => {
         /// Sixteen message words of every lane, in the order that the rounds take them.
         #[repr(align(64))]
@@ -53,30 +59,95 @@ macro_rules! lane_kernel {
             vectors
         }
 
-        /// One round. The state stays in place and its names rotate instead: in round `J`,
-        /// variable `a` of the standard is `s[(16 - J) % 8]`.
+        /// Where the state has the variables `a` to `h` of a round: values stay in place, and names
+        /// rotate instead.
+        #[inline]
+        fn names(round: usize) -> [usize; 8] {
+            core::array::from_fn(|i| (16 - round % 8 + i) % 8)
+        }
+
+        /// The half of a round that makes the new `e`, for which the next round waits first; gives
+        /// the choice and the big sigma for [`late`], and the majority for that of the round
+        /// before, whose `c` it overwrites.
         #[inline]
         #[target_feature(enable = $features)]
-        fn round<const J: usize>(s: &mut [$vector; 8], word: $vector, k: &$word) {
-            let [a, b, c, d, e, f, g, h] =
-                core::array::from_fn::<usize, 8, _>(|i| (16 - J % 8 + i) % 8);
-            let early = pinned(add(s[h], add(word, splat(*k))));
-            let (big, select) = (sum1(s[e]), choose(s[e], s[f], s[g]));
-            // The next round waits for this sum first, so it does not wait for `t`: one addition
-            // more, two less in the chain from round to round.
-            s[d] = add(pinned(add(pinned(add(s[d], early)), select)), big);
-            let t = add(pinned(add(early, select)), big);
-            s[h] = add(pinned(add(t, majority(s[a], s[b], s[c]))), sum0(s[a]));
+        fn early(
+            round: usize,
+            s: &mut [$vector; 8],
+            word: $vector,
+            k: &$word,
+        ) -> ([$vector; 2], $vector) {
+            let [_, _, _, d, e, f, g, h] = names(round);
+            s[h] = ordered(add(ordered(add(s[h], word)), splat(*k)));
+            let big = ordered(sum1(s[e]));
+            let [a, b, c, ..] = names(round + 7);
+            let major = ordered(majority(s[a], s[b], s[c]));
+            let select = ordered(choose(s[e], s[f], s[g]));
+            // Not by way of the sum that `late` makes first: one addition more, two less in the
+            // chain from round to round.
+            s[d] = ordered(add(s[d], s[h]));
+            s[d] = ordered(add(s[d], select));
+            s[d] = ordered(add(s[d], big));
+            ([select, big], major)
+        }
+
+        /// The half of a round that makes the new `a`, from what `early` gave for it.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn late(round: usize, s: &mut [$vector; 8], [select, big]: [$vector; 2], major: $vector) {
+            let [a, .., h] = names(round);
+            s[h] = ordered(add(s[h], select));
+            s[h] = ordered(add(s[h], big));
+            let sum = ordered(sum0(s[a]));
+            s[h] = ordered(add(s[h], major));
+            s[h] = ordered(add(s[h], sum));
+        }
+
+        /// Round `J` of 16. Its second half may come after the first half of the next one, which
+        /// does not need it: of what is ready, the CPU takes first what came first. The last of 16
+        /// leaves nothing over, so that they make a loop: 64 rounds written out would not fit
+        /// into the CPU's cache of decoded instructions.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn round<const J: usize>(
+            s: &mut [$vector; 8],
+            pending: &mut [$vector; 2],
+            word: $vector,
+            k: &$word,
+        ) {
+            let (now, major) = early(J, s, word, k);
+            if $behind && J > 0 {
+                late(J + 7, s, *pending, major);
+            }
+            *pending = now;
+            if !$behind || J == 15 {
+                let [a, b, c, ..] = names(J);
+                late(J, s, now, majority(s[a], s[b], s[c]));
+            }
+        }
+
+        /// Replaces a message word by the one of 16 rounds later.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn renew<const J: usize>(w: &mut [$vector; 16]) {
+            let far = ordered(mix0(w[(J + 1) % 16]));
+            w[J] = ordered(add(w[J], w[(J + 9) % 16]));
+            let near = ordered(mix1(w[(J + 14) % 16]));
+            w[J] = ordered(add(w[J], far));
+            w[J] = ordered(add(w[J], near));
         }
 
         /// A round, and its message word replaced by the one of 16 rounds later.
         #[inline]
         #[target_feature(enable = $features)]
-        fn scheduled<const J: usize>(s: &mut [$vector; 8], w: &mut [$vector; 16], k: &[$word; 16]) {
-            round::<J>(s, w[J], &k[J]);
-            let near = add(w[J], w[(J + 9) % 16]);
-            let far = add(mix0(w[(J + 1) % 16]), mix1(w[(J + 14) % 16]));
-            w[J] = add(near, far);
+        fn scheduled<const J: usize>(
+            s: &mut [$vector; 8],
+            pending: &mut [$vector; 2],
+            w: &mut [$vector; 16],
+            k: &[$word; 16],
+        ) {
+            round::<J>(s, pending, w[J], &k[J]);
+            renew::<J>(w);
         }
 
         /// Words `first` and following of the block at `at`, of every lane.
@@ -107,6 +178,7 @@ macro_rules! lane_kernel {
         #[target_feature(enable = $features)]
         fn closing<const J: usize>(
             s: &mut [$vector; 8],
+            pending: &mut [$vector; 2],
             w: &[$vector; 16],
             k: &[$word; 16],
             next: &mut Scratch,
@@ -116,14 +188,19 @@ macro_rules! lane_kernel {
             if J % $group == 0 {
                 prepare(next, lanes, at, J / $group * $group);
             }
-            round::<J>(s, w[J], &k[J]);
+            round::<J>(s, pending, w[J], &k[J]);
         }
 
         /// The last 16 rounds without a next block.
         #[inline]
         #[target_feature(enable = $features)]
-        fn last<const J: usize>(s: &mut [$vector; 8], w: &[$vector; 16], k: &[$word; 16]) {
-            round::<J>(s, w[J], &k[J]);
+        fn last<const J: usize>(
+            s: &mut [$vector; 8],
+            pending: &mut [$vector; 2],
+            w: &[$vector; 16],
+            k: &[$word; 16],
+        ) {
+            round::<J>(s, pending, w[J], &k[J]);
         }
 
         /// Compresses the blocks of every lane into its state, part after part.
@@ -145,10 +222,19 @@ macro_rules! lane_kernel {
                 let before = s;
                 let mut w = loaded(&next.0);
                 let (k, _) = $k.as_chunks::<16>();
+                let mut pending = [splat(0); 2];
                 for k in &k[..$passes] {
-                    sixteen!(scheduled(&mut s, &mut w, k));
+                    sixteen!(scheduled(&mut s, &mut pending, &mut w, k));
                 }
-                sixteen!(closing(&mut s, &w, &k[$passes], &mut next, lanes, at));
+                sixteen!(closing(
+                    &mut s,
+                    &mut pending,
+                    &w,
+                    &k[$passes],
+                    &mut next,
+                    lanes,
+                    at
+                ));
                 for (now, before) in s.iter_mut().zip(before) {
                     *now = add(*now, before);
                 }
@@ -172,10 +258,11 @@ macro_rules! lane_kernel {
             let before = s;
             let mut w = loaded(words);
             let (k, _) = $k.as_chunks::<16>();
+            let mut pending = [splat(0); 2];
             for k in &k[..$passes] {
-                sixteen!(scheduled(&mut s, &mut w, k));
+                sixteen!(scheduled(&mut s, &mut pending, &mut w, k));
             }
-            sixteen!(last(&mut s, &w, &k[$passes]));
+            sixteen!(last(&mut s, &mut pending, &w, &k[$passes]));
             for ((row, now), before) in state.iter_mut().zip(s).zip(before) {
                 store(row, add(now, before));
             }

@@ -129,6 +129,13 @@ fn majority(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
     )
 }
 
+/// [`pinned`], for a place where the order may matter.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn ordered(x: __m256i) -> __m256i {
+    pinned(x)
+}
+
 /// The same value, of which the compiler knows nothing: it would otherwise reorder sums, which
 /// decides how long a round takes, and merge shuffles into more of them.
 #[inline]
@@ -178,5 +185,5 @@ fn transposed(lanes: &[&[u8]; 8], at: usize) -> [__m256i; 4] {
 
 lane_kernel! {
     features: "avx2", vector: __m256i, word: u32, lanes: 8,
-    block: 64, group: 4, passes: 3, constants: K256
+    block: 64, group: 4, passes: 3, behind: false, constants: K256
 }

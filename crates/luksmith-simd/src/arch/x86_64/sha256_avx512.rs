@@ -72,9 +72,9 @@ fn xor3(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw")]
 fn sum0(a: __m512i) -> __m512i {
     xor3(
-        _mm512_ror_epi32::<2>(a),
-        _mm512_ror_epi32::<13>(a),
-        _mm512_ror_epi32::<22>(a),
+        ordered(_mm512_ror_epi32::<2>(a)),
+        ordered(_mm512_ror_epi32::<13>(a)),
+        ordered(_mm512_ror_epi32::<22>(a)),
     )
 }
 
@@ -82,9 +82,9 @@ fn sum0(a: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw")]
 fn sum1(e: __m512i) -> __m512i {
     xor3(
-        _mm512_ror_epi32::<6>(e),
-        _mm512_ror_epi32::<11>(e),
-        _mm512_ror_epi32::<25>(e),
+        ordered(_mm512_ror_epi32::<6>(e)),
+        ordered(_mm512_ror_epi32::<11>(e)),
+        ordered(_mm512_ror_epi32::<25>(e)),
     )
 }
 
@@ -92,9 +92,9 @@ fn sum1(e: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw")]
 fn mix0(w: __m512i) -> __m512i {
     xor3(
-        _mm512_ror_epi32::<7>(w),
-        _mm512_ror_epi32::<18>(w),
-        _mm512_srli_epi32::<3>(w),
+        ordered(_mm512_ror_epi32::<7>(w)),
+        ordered(_mm512_ror_epi32::<18>(w)),
+        ordered(_mm512_srli_epi32::<3>(w)),
     )
 }
 
@@ -102,9 +102,9 @@ fn mix0(w: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw")]
 fn mix1(w: __m512i) -> __m512i {
     xor3(
-        _mm512_ror_epi32::<17>(w),
-        _mm512_ror_epi32::<19>(w),
-        _mm512_srli_epi32::<10>(w),
+        ordered(_mm512_ror_epi32::<17>(w)),
+        ordered(_mm512_ror_epi32::<19>(w)),
+        ordered(_mm512_srli_epi32::<10>(w)),
     )
 }
 
@@ -118,6 +118,21 @@ fn choose(e: __m512i, f: __m512i, g: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw")]
 fn majority(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
     _mm512_ternarylogic_epi32::<0xe8>(c, b, a)
+}
+
+/// [`pinned`], and it is computed after what was `ordered` before it.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn ordered(mut x: __m512i) -> __m512i {
+    // SAFETY: the text is a comment; nothing is executed.
+    unsafe {
+        core::arch::asm!(
+            "/* {0} */",
+            inout(zmm_reg) x,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    x
 }
 
 /// The same value, of which the compiler knows nothing: it would otherwise reorder sums, which
@@ -137,10 +152,6 @@ fn pinned(mut x: __m512i) -> __m512i {
 }
 
 /// Eight message words of every lane, from the 32 bytes at `at`.
-///
-/// A row holds 32 bytes of two lanes, `r` and `r + 4`, which takes two loads and no shuffle. Four
-/// rows are transposed inside their 128-bit parts: two of these then hold a word of eight lanes,
-/// the other two the fourth word after it. The same for lanes 8 to 15, and both halves together.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn transposed(lanes: &[&[u8]; 16], at: usize) -> [__m512i; 8] {
@@ -149,43 +160,79 @@ fn transposed(lanes: &[&[u8]; 16], at: usize) -> [__m512i; 8] {
         // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie a
         // whole block below the end; `at` is in the block at such a place, 32 bytes or more below
         // its end.
-        unsafe { _mm256_loadu_si256(lanes[lane].as_ptr().add(at).cast()) }
+        unsafe { lanes[lane].as_ptr().add(at) }.cast()
+    };
+    // SAFETY: as above, 32 bytes are readable there.
+    unsafe { transposed_halves(half) }
+}
+
+/// Eight message words of every lane, from the 32 bytes where `half` says that the lane has them.
+///
+/// # Safety
+/// `half` gives pointers to 32 readable bytes for lanes 0 to 15.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn transposed_halves(half: impl Fn(usize) -> *const [u8; 32]) -> [__m512i; 8] {
+    // SAFETY: the caller's word.
+    let (low, high) = unsafe { (eight_lanes(&half, 0), eight_lanes(&half, 8)) };
+    let ([w0, w1, w2, w3], [w4, w5, w6, w7]) = (
+        sixteen_lanes::<false>(low, high),
+        sixteen_lanes::<true>(low, high),
+    );
+    [w0, w1, w2, w3, w4, w5, w6, w7]
+}
+
+/// Eight message words of the lanes `lane` to `lane + 7`, two words to a vector: the first vector
+/// has words 0 and 4, each as two quarters.
+///
+/// A row holds 32 bytes of two lanes, `r` and `r + 4`, which takes two loads and no shuffle. Four
+/// rows are transposed inside their 128-bit parts: two of these then hold a word of eight lanes,
+/// the other two the fourth word after it.
+///
+/// # Safety
+/// As for [`transposed_halves`]; `lane` is 0 or 8.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn eight_lanes(half: &impl Fn(usize) -> *const [u8; 32], lane: usize) -> [__m512i; 4] {
+    let half = |lane: usize| {
+        // SAFETY: the caller's word; the load needs no alignment.
+        unsafe { _mm256_loadu_si256(half(lane).cast()) }
     };
     let row = |lane: usize| {
         let row = _mm512_castsi256_si512(half(lane));
         _mm512_inserti64x4::<1>(row, half(lane + 4))
     };
-    let words = |lane: usize| {
-        let (r0, r1, r2, r3) = (row(lane), row(lane + 1), row(lane + 2), row(lane + 3));
-        let (low01, high01) = (_mm512_unpacklo_epi32(r0, r1), _mm512_unpackhi_epi32(r0, r1));
-        let (low23, high23) = (_mm512_unpacklo_epi32(r2, r3), _mm512_unpackhi_epi32(r2, r3));
-        [
-            pinned(_mm512_unpacklo_epi64(low01, low23)),
-            pinned(_mm512_unpackhi_epi64(low01, low23)),
-            pinned(_mm512_unpacklo_epi64(high01, high23)),
-            pinned(_mm512_unpackhi_epi64(high01, high23)),
-        ]
-    };
+    let (r0, r1, r2, r3) = (row(lane), row(lane + 1), row(lane + 2), row(lane + 3));
+    let (low01, high01) = (_mm512_unpacklo_epi32(r0, r1), _mm512_unpackhi_epi32(r0, r1));
+    let (low23, high23) = (_mm512_unpacklo_epi32(r2, r3), _mm512_unpackhi_epi32(r2, r3));
+    [
+        ordered(_mm512_unpacklo_epi64(low01, low23)),
+        ordered(_mm512_unpackhi_epi64(low01, low23)),
+        ordered(_mm512_unpacklo_epi64(high01, high23)),
+        ordered(_mm512_unpackhi_epi64(high01, high23)),
+    ]
+}
+
+/// Words 0 to 3, or 4 to 7 (`HIGH`), of all lanes, from those of the two halves of the lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn sixteen_lanes<const HIGH: bool>(low: [__m512i; 4], high: [__m512i; 4]) -> [__m512i; 4] {
     let swap = _mm512_broadcast_i32x4(_mm_set_epi8(
         12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3,
     ));
-    let even =
-        |a, b| _mm512_shuffle_epi8(pinned(_mm512_shuffle_i32x4::<0b10_00_10_00>(a, b)), swap);
-    let odd = |a, b| _mm512_shuffle_epi8(pinned(_mm512_shuffle_i32x4::<0b11_01_11_01>(a, b)), swap);
-    let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (words(0), words(8));
-    [
-        even(a0, b0),
-        even(a1, b1),
-        even(a2, b2),
-        even(a3, b3),
-        odd(a0, b0),
-        odd(a1, b1),
-        odd(a2, b2),
-        odd(a3, b3),
-    ]
+    let mut words = low;
+    for (word, high) in words.iter_mut().zip(high) {
+        let both = if HIGH {
+            _mm512_shuffle_i32x4::<0b11_01_11_01>(*word, high)
+        } else {
+            _mm512_shuffle_i32x4::<0b10_00_10_00>(*word, high)
+        };
+        *word = ordered(_mm512_shuffle_epi8(pinned(both), swap));
+    }
+    words
 }
 
 lane_kernel! {
     features: "avx512f,avx512bw", vector: __m512i, word: u32, lanes: 16,
-    block: 64, group: 8, passes: 3, constants: K256
+    block: 64, group: 8, passes: 3, behind: true, constants: K256
 }

@@ -122,6 +122,13 @@ fn majority(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
     _mm512_ternarylogic_epi64::<0xe8>(c, b, a)
 }
 
+/// [`pinned`], for a place where the order may matter.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq")]
+fn ordered(x: __m512i) -> __m512i {
+    pinned(x)
+}
+
 /// The same value, of which the compiler knows nothing: it would otherwise reorder sums, which
 /// decides how long a round takes, and merge shuffles into more of them.
 #[inline]
@@ -170,5 +177,5 @@ fn transposed(lanes: &[&[u8]; 8], at: usize) -> [__m512i; 2] {
 
 lane_kernel! {
     features: "avx512f,avx512bw,avx512dq", vector: __m512i, word: u64, lanes: 8,
-    block: 128, group: 2, passes: 4, constants: K512
+    block: 128, group: 2, passes: 4, behind: true, constants: K512
 }
