@@ -158,6 +158,84 @@ impl Buffers<'_> {
     }
 }
 
+/// Sectors side by side in [`Columns`].
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+pub(crate) const COLUMN: usize = 16;
+
+/// 16 neighbouring sectors, to be taken by columns: the same 64 bytes of each.
+///
+/// Columns give pointers, not references: kernels read some columns while they write others.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+pub(crate) struct Columns<'a> {
+    src: *const u8,
+    dst: *mut u8,
+    sector_bytes: usize,
+    life: PhantomData<(&'a [u8], &'a mut [u8])>,
+}
+
+/// 64 bytes at one place of each of 16 sectors.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+#[derive(Clone, Copy)]
+pub(crate) struct Column<'a> {
+    src: *const u8,
+    dst: *mut u8,
+    sector_bytes: usize,
+    life: PhantomData<&'a [u8]>,
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+impl<'a> Buffers<'a> {
+    /// These buffers by columns, if they are 16 sectors of `sector_bytes`, 64 or more.
+    pub(crate) fn columns(&mut self, sector_bytes: usize) -> Option<Columns<'_>> {
+        let fits = sector_bytes >= 64 && sector_bytes.checked_mul(COLUMN) == Some(self.len);
+        fits.then_some(Columns {
+            src: self.src,
+            dst: self.dst,
+            sector_bytes,
+            life: PhantomData,
+        })
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+impl Columns<'_> {
+    /// Bytes of a sector.
+    pub(crate) fn sector_bytes(&self) -> usize {
+        self.sector_bytes
+    }
+
+    /// The 64 bytes from `at` on of every sector, or the last 64 if fewer follow.
+    #[inline]
+    pub(crate) fn at(&self, at: usize) -> Column<'_> {
+        let at = at.min(self.sector_bytes - 64);
+        Column {
+            src: self.src.wrapping_add(at),
+            dst: self.dst.wrapping_add(at),
+            sector_bytes: self.sector_bytes,
+            life: PhantomData,
+        }
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+impl Column<'_> {
+    /// Points to 64 readable bytes of the source, in sector `sector % 16`.
+    #[inline]
+    pub(crate) fn src(self, sector: usize) -> *const [u8; 64] {
+        self.src
+            .wrapping_add(sector % COLUMN * self.sector_bytes)
+            .cast()
+    }
+
+    /// Points to 64 bytes of the destination, readable and writable, in sector `sector % 16`.
+    #[inline]
+    pub(crate) fn dst(self, sector: usize) -> *mut [u8; 64] {
+        self.dst
+            .wrapping_add(sector % COLUMN * self.sector_bytes)
+            .cast()
+    }
+}
+
 /// `N` bytes of the source and the same place in the destination.
 pub(crate) struct Chunk<'a, const N: usize> {
     src: *const [u8; N],

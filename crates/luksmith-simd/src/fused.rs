@@ -6,6 +6,8 @@
 //! iv = le64(number that the cipher uses) || 0^8. The two numbers differ only by a segment's IV
 //! offset.
 
+use crate::arch;
+use crate::buffers::Buffers;
 use crate::sha2::{BATCH, Differing, TagKey, check_length};
 use crate::{Error, Run, XtsKey};
 use zeroize::Zeroize;
@@ -47,6 +49,17 @@ impl Batch {
         &self.prefixes[..self.sectors * PREFIX_BYTES]
     }
 
+    /// Encrypts the batch and writes its tags, if a kernel does both together.
+    fn seal_together(
+        &self,
+        xts: &XtsKey,
+        tag: &TagKey,
+        buffers: Buffers<'_>,
+        tags: &mut [u8],
+    ) -> bool {
+        arch::seal_together(xts, tag, self.run, self.prefixes(), buffers, tags)
+    }
+
     fn tags(&self, tag: &TagKey, ciphertext: &[u8], out: &mut [u8]) {
         tag.tags_checked(
             self.prefixes(),
@@ -80,13 +93,12 @@ pub fn seal(
     for start in (0..sectors).step_by(BATCH) {
         let batch = Batch::new(run, first_sector, start, BATCH.min(sectors - start));
         let range = byte_range(start, batch.sectors, run.sector_bytes);
-        let dst = &mut dst[range.clone()];
-        xts.encrypt(batch.run, &src[range], dst)?;
-        batch.tags(
-            tag,
-            dst,
-            &mut tags[byte_range(start, batch.sectors, tag.tag_bytes())],
-        );
+        let (src, dst) = (&src[range.clone()], &mut dst[range]);
+        let tags = &mut tags[byte_range(start, batch.sectors, tag.tag_bytes())];
+        if !batch.seal_together(xts, tag, Buffers::between(src, dst)?, tags) {
+            xts.encrypt(batch.run, src, dst)?;
+            batch.tags(tag, dst, tags);
+        }
     }
     Ok(())
 }
@@ -107,12 +119,11 @@ pub fn seal_in_place(
     for start in (0..sectors).step_by(BATCH) {
         let batch = Batch::new(run, first_sector, start, BATCH.min(sectors - start));
         let data = &mut data[byte_range(start, batch.sectors, run.sector_bytes)];
-        xts.encrypt_in_place(batch.run, data)?;
-        batch.tags(
-            tag,
-            data,
-            &mut tags[byte_range(start, batch.sectors, tag.tag_bytes())],
-        );
+        let tags = &mut tags[byte_range(start, batch.sectors, tag.tag_bytes())];
+        if !batch.seal_together(xts, tag, Buffers::in_place(data), tags) {
+            xts.encrypt_in_place(batch.run, data)?;
+            batch.tags(tag, data, tags);
+        }
     }
     Ok(())
 }
@@ -219,6 +230,7 @@ fn check(tag: &TagKey, run: Run, data: usize, tags: usize) -> Result<usize, Erro
 )]
 mod tests {
     use super::*;
+    use crate::{Backend, HashBackend};
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -297,6 +309,83 @@ mod tests {
                         assert_eq!(dst, plain);
                         open_in_place(&xts, &tag, run, number, &mut data, &tags).expect("true");
                         assert_eq!(data, plain);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Seals `sectors` sectors from one place to another and in place, with guard bytes around and
+    /// the data at an odd address, and compares with the portable backends.
+    fn check_backends(
+        (xts, want_xts): (&XtsKey, &XtsKey),
+        (tag, want_tag): (&TagKey, &TagKey),
+        run: Run,
+        sectors: usize,
+    ) {
+        let number = run.first.wrapping_add(5);
+        let plain = painted(sectors * run.sector_bytes);
+        let mut want = plain.clone();
+        let want_tags = by_parts(want_xts, want_tag, run, number, &mut want);
+        let case = alloc::format!("{xts:?} {tag:?} {run:?} x {sectors}");
+        let inside = 65..65 + plain.len();
+        let mut dst = vec![0xEE; plain.len() + 130];
+        let mut data = dst.clone();
+        data[inside.clone()].copy_from_slice(&plain);
+        let mut tags = vec![0xEE; want_tags.len() + 2];
+        let tags_inside = 1..1 + want_tags.len();
+        let (to, tags_to) = (&mut dst[inside.clone()], &mut tags[tags_inside.clone()]);
+        seal(xts, tag, run, number, &plain, to, tags_to).expect("fits");
+        assert!(dst[inside.clone()] == want, "{case}: ciphertext");
+        assert!(tags[tags_inside.clone()] == want_tags, "{case}: tags");
+        tags[tags_inside.clone()].fill(0);
+        let (to, tags_to) = (&mut data[inside.clone()], &mut tags[tags_inside]);
+        seal_in_place(xts, tag, run, number, to, tags_to).expect("fits");
+        assert!(
+            tags[1..=want_tags.len()] == want_tags,
+            "{case}: tags in place"
+        );
+        assert!(data == dst, "{case}: in place");
+        let guards = [
+            &dst[..65],
+            &dst[inside.end..],
+            &tags[..1],
+            &tags[1 + want_tags.len()..],
+        ];
+        let mut guards = guards.into_iter().flatten();
+        assert!(guards.all(|byte| *byte == 0xEE), "{case}: guards");
+    }
+
+    #[test]
+    fn every_pair_of_backends_seals_as_the_portable_ones() {
+        let portable = HashBackend::Portable;
+        let tag_keys = || {
+            [
+                TagKey::hmac_sha256(b"k"),
+                TagKey::sha256(),
+                TagKey::hmac_sha512(b"k"),
+            ]
+        };
+        for backend in Backend::available() {
+            for key_bytes in [32, 64] {
+                let key = |backend| XtsKey::with_backend(&KEY[..key_bytes], backend);
+                let xts = key(backend).expect("available");
+                let want_xts = key(Backend::Portable).expect("available");
+                for hash in HashBackend::available() {
+                    for (tag, want_tag) in tag_keys().into_iter().zip(tag_keys()) {
+                        let tag = tag.with_backend(hash).expect("available");
+                        let want_tag = want_tag.with_backend(portable).expect("available");
+                        for sector_bytes in [64, 128, 192, 256, 320, 496, 512, 1024, 2048, 4096] {
+                            let run = Run {
+                                first: u64::MAX - 20,
+                                step: 1 + sector_bytes as u64 / 512,
+                                sector_bytes,
+                            };
+                            for sectors in [15, 16, 17, 33] {
+                                let tag = (&tag, &want_tag);
+                                check_backends((&xts, &want_xts), tag, run, sectors);
+                            }
+                        }
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! Kernels by instruction set. What a target lacks is not compiled for it.
 
-use crate::HashBackend;
+use crate::buffers::Buffers;
+use crate::{HashBackend, Run, TagKey, XtsKey};
 
 // Bare-metal x86-64 targets are built without vector registers, and Miri knows few intrinsics.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
@@ -83,6 +84,25 @@ pub(crate) use x86_64::aegis::VectorAegis;
 pub(crate) use x86_64::argon2::{Argon2Kernel, prefetch, prefetch_once};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 pub(crate) use x86_64::{crc32c::Crc32c, sha2::Kernels};
+
+/// Encrypts a batch of sectors and writes their tags in one go, if a kernel does both together for
+/// these keys and this shape; otherwise does nothing and gives `false`.
+pub(crate) fn seal_together(
+    xts: &XtsKey,
+    tag: &TagKey,
+    run: Run,
+    prefixes: &[u8],
+    buffers: Buffers<'_>,
+    tags: &mut [u8],
+) -> bool {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+    return x86_64::xts::seal_together(xts, tag, run, prefixes, buffers, tags);
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(miri))))]
+    {
+        let _ = (xts, tag, run, prefixes, buffers, tags);
+        false
+    }
+}
 
 /// Tells whether the machine has the instructions of a hash backend other than portable.
 pub(crate) fn has_hash(backend: HashBackend) -> bool {

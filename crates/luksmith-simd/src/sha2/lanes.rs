@@ -162,19 +162,30 @@ pub(crate) fn tags<W: Word, const N: usize, const BLOCK: usize, L: Lanes<W, N, B
                 .map(|tail| &tail.as_flattened()[..tail_bytes]),
         ],
     );
+    write_tags(kernel, &mut state, outer, out);
+}
+
+/// Finishes the tags of lanes whose messages `state` took, and writes as many as `out` has room
+/// for.
+pub(crate) fn write_tags<W: Word, const N: usize, const BLOCK: usize, L: Lanes<W, N, BLOCK>>(
+    kernel: L,
+    state: &mut [[W; N]; 8],
+    outer: Option<&[W; 8]>,
+    out: &mut [u8],
+) {
     if let Some(outer) = outer {
         // The inner digests lie word by word across the lanes: the outer block needs no
         // transposition.
         let mut words = [[W::default(); N]; 16];
-        words[..8].copy_from_slice(&state);
+        words[..8].copy_from_slice(&*state);
         words[8] = [W::PADDING; N];
         words[15] = [W::of(if BLOCK == 64 {
             8 * (64 + 32)
         } else {
             8 * (128 + 64)
         }); N];
-        state = outer.map(|word| [word; N]);
-        kernel.compress_words(&mut state, &words);
+        *state = outer.map(|word| [word; N]);
+        kernel.compress_words(state, &words);
     }
     for (lane, tag) in out.chunks_exact_mut(8 * W::BYTES).enumerate() {
         for (row, bytes) in state.iter().zip(tag.chunks_exact_mut(W::BYTES)) {

@@ -47,6 +47,10 @@ enum States {
     },
 }
 
+/// The states after the key, inner and outer, and the kernels.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+pub(crate) type Parts256<'a> = (&'a [u32; 8], Option<&'a [u32; 8]>, Kernels);
+
 /// A tag function with its key, expanded once and used for any number of sectors.
 ///
 /// The message of sector `i` is its prefix, `prefix_bytes` (0..=64) taken from position
@@ -199,6 +203,15 @@ impl TagKey {
                 self.kernels
                     .tags_512(inner, outer.as_ref(), &layout, prefixes, data, out);
             }
+        }
+    }
+
+    /// What a kernel needs that computes 256-bit tags together with something else.
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+    pub(crate) fn parts_256(&self) -> Option<Parts256<'_>> {
+        match &self.states {
+            States::Bits256 { inner, outer } => Some((inner, outer.as_ref(), self.kernels)),
+            States::Bits512 { .. } => None,
         }
     }
 

@@ -204,6 +204,15 @@ impl XtsKey {
         )
     }
 
+    /// The key of the vector kernels, if they serve it.
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+    pub(crate) fn vectors(&self) -> Option<&VectorXts> {
+        match &self.kernels {
+            Kernels::Portable(_) => None,
+            Kernels::Vectors(keys) => Some(keys),
+        }
+    }
+
     fn counted(&self, direction: Direction, run: Run, buffers: Buffers<'_>) -> Result<(), Error> {
         count_sectors(buffers.len(), run.sector_bytes)?;
         let ivs = Counted {

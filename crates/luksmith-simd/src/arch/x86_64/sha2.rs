@@ -74,6 +74,11 @@ impl Kernels {
         }
     }
 
+    /// The kernel of 16 lanes of SHA-256.
+    pub(crate) fn sixteen_256(self) -> Option<sha256_avx512::Avx512> {
+        self.sixteen_256
+    }
+
     /// Writes one full SHA-256 digest or HMAC per sector to `out`.
     pub(crate) fn tags_256(
         self,

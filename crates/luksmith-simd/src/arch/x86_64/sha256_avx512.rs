@@ -5,6 +5,8 @@
     reason = "vector loads and stores, and the door to AVX-512 code"
 )]
 
+pub(super) mod beside;
+
 use super::cpu::{Features, features};
 use super::lanes::{lane_kernel, sixteen};
 use crate::sha2::constants::K256;

@@ -35,11 +35,11 @@ impl Vaes512 {
 }
 
 /// Vectors in one step: enough independent chains to cover the latency of an AES round.
-const WIDE: usize = 4;
+pub(super) const WIDE: usize = 4;
 /// Bytes in one step.
 const STEP: usize = WIDE * 64;
 /// Sectors whose tweaks are encrypted together.
-const GROUP: usize = 4;
+pub(super) const GROUP: usize = 4;
 
 /// Encrypts or decrypts whole sectors with AES-XTS.
 pub(crate) fn xts<const N: usize, const DECRYPT: bool>(
@@ -192,7 +192,7 @@ fn rounds<const N: usize, const DECRYPT: bool>(
 
 #[inline]
 #[target_feature(enable = "avx512f,vaes")]
-fn round<const DECRYPT: bool>(state: __m512i, key: __m512i) -> __m512i {
+pub(super) fn round<const DECRYPT: bool>(state: __m512i, key: __m512i) -> __m512i {
     if DECRYPT {
         _mm512_aesdec_epi128(state, key)
     } else {
@@ -202,7 +202,7 @@ fn round<const DECRYPT: bool>(state: __m512i, key: __m512i) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f,vaes")]
-fn last_round<const DECRYPT: bool>(state: __m512i, key: __m512i) -> __m512i {
+pub(super) fn last_round<const DECRYPT: bool>(state: __m512i, key: __m512i) -> __m512i {
     if DECRYPT {
         _mm512_aesdeclast_epi128(state, key)
     } else {
@@ -213,7 +213,11 @@ fn last_round<const DECRYPT: bool>(state: __m512i, key: __m512i) -> __m512i {
 /// The tweaks of `GROUP` sectors from `first` on, one per lane.
 #[inline]
 #[target_feature(enable = "avx512f,vaes")]
-fn encrypt_tweaks<const N: usize>(keys: &RoundKeys<N>, ivs: impl Ivs, first: usize) -> __m512i {
+pub(super) fn encrypt_tweaks<const N: usize>(
+    keys: &RoundKeys<N>,
+    ivs: impl Ivs,
+    first: usize,
+) -> __m512i {
     // Written out: `map` is not inlined, and a call here would empty every vector register.
     let (a, b) = (halves(ivs.iv(first)), halves(ivs.iv(first + 1)));
     let (c, d) = (halves(ivs.iv(first + 2)), halves(ivs.iv(first + 3)));
@@ -232,7 +236,7 @@ fn encrypt_tweaks<const N: usize>(keys: &RoundKeys<N>, ivs: impl Ivs, first: usi
 /// leaves the high half comes back into the low one times 0x87.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-fn first_tweaks<const N: usize>(tweak: __m128i, keys: &RoundKeys<N>) -> [__m512i; WIDE] {
+pub(super) fn first_tweaks<const N: usize>(tweak: __m128i, keys: &RoundKeys<N>) -> [__m512i; WIDE] {
     let tweak = _mm512_broadcast_i32x4(tweak);
     let last = spread(&black_box(keys).0[N - 1]);
     let poly = _mm512_set1_epi64(0x87);

@@ -1,13 +1,16 @@
 //! An expanded XTS key for the x86-64 backends.
 
 use super::aesni::{self, AesNi};
+use super::sha256_avx512::beside::Beside;
 use super::vaes256::{self, Vaes256};
 use super::vaes512::{self, Vaes512};
-use crate::Backend;
 use crate::arch::round_keys::{AES128, AES256, XtsSchedule, XtsSchedules};
 use crate::buffers::Buffers;
+use crate::sha2::lanes;
 use crate::xts::key::Direction;
+use crate::xts::tweak::Counted;
 use crate::xts::tweak::Ivs;
+use crate::{Backend, Run, TagKey, XtsKey};
 
 /// Which kernels serve a key, with the proof that the CPU has their instructions.
 #[derive(Clone, Copy)]
@@ -69,6 +72,47 @@ impl X86Xts {
             }
         }
     }
+}
+
+/// Encrypts a batch of 16 sectors and writes their tags, in a kernel that does both together.
+///
+/// The message of a sector is its prefix, sector number and IV, and its ciphertext. Does nothing
+/// and gives `false` where there is no such kernel for these keys, or this shape.
+pub(crate) fn seal_together(
+    xts: &XtsKey,
+    tag: &TagKey,
+    run: Run,
+    prefixes: &[u8],
+    mut buffers: Buffers<'_>,
+    tags: &mut [u8],
+) -> bool {
+    let mut seal = || {
+        let keys = xts.vectors()?;
+        let Tier::Vaes512(cipher) = keys.tier else {
+            return None;
+        };
+        let (inner, outer, kernels) = tag.parts_256()?;
+        let hash = kernels.sixteen_256()?;
+        let prefixes = prefixes.as_chunks().0.try_into().ok()?;
+        let keyed_bytes = if outer.is_some() { 64 } else { 0 };
+        let columns = buffers.columns(run.sector_bytes)?;
+        let ivs = Counted {
+            first: run.first,
+            step: run.step,
+        };
+        let beside = Beside::new(cipher, hash);
+        let mut state = match &keys.schedule {
+            XtsSchedules::Aes128(keys) => {
+                beside.seal(keys, ivs, inner, keyed_bytes, prefixes, &columns)
+            }
+            XtsSchedules::Aes256(keys) => {
+                beside.seal(keys, ivs, inner, keyed_bytes, prefixes, &columns)
+            }
+        }?;
+        lanes::write_tags(hash, &mut state, outer, tags);
+        Some(())
+    };
+    seal().is_some()
 }
 
 fn tier(backend: Backend) -> Option<(Tier, AesNi)> {
