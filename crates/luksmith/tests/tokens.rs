@@ -155,10 +155,9 @@ fn a_keyslot_that_cannot_be_tried_does_not_hide_the_next_one() {
     assert!(matches!(error, Error::NoTokenOpened { tokens: 1, .. }));
 }
 
-/// Adds keyslot 1 with a token for it.
-fn add_second(device: &Arc<MemDevice>) {
+/// Adds keyslots from number 1 on, with their passphrases and priorities, and tokens likewise.
+fn add(device: &Arc<MemDevice>, keyslots: &[(&str, Priority)], tokens: Vec<Object>) {
     let first = Passphrase::new(b"open sesame").expect("a passphrase");
-    let second = Passphrase::new(b"second").expect("a passphrase");
     let mut header = Header::read(device.as_ref(), &Limits::default()).expect("a header");
     let mut random = SystemRandom;
     let effort = Effort {
@@ -174,16 +173,28 @@ fn add_second(device: &Arc<MemDevice>) {
         hash: HashName::Sha256,
         iterations: 1000,
     });
-    let id = changer.add(&unlocked, &second, &plan).expect("a keyslot");
-    assert_eq!(id, 1);
+    for (number, (word, priority)) in (1..).zip(keyslots) {
+        let new = Passphrase::new(word.as_bytes()).expect("a passphrase");
+        let id = changer.add(&unlocked, &new, &plan).expect("a keyslot");
+        assert_eq!(id, number);
+        changer.set_priority(id, *priority).expect("a priority");
+    }
     let Header::Luks2(mut luks2) = header else {
         panic!("no LUKS2 header");
     };
-    let edited = luks2
-        .metadata_mut()
-        .edit(|draft| draft.add_token(1, token("word", Some("second"), &["1"])));
-    edited.expect("a token");
+    for (id, token) in (1..).zip(tokens) {
+        let edited = luks2
+            .metadata_mut()
+            .edit(|draft| draft.add_token(id, token));
+        edited.expect("a token");
+    }
     luksmith::header::luks2::write(device.as_ref(), &mut luks2, &mut random).expect("a write");
+}
+
+/// Adds keyslot 1 with a token for it.
+fn add_second(device: &Arc<MemDevice>) {
+    let tokens = vec![token("word", Some("second"), &["1"])];
+    add(device, &[("second", Priority::Normal)], tokens);
 }
 
 /// A keyring that cannot be asked was told as a wrong key, so scripts asked people for another one.
@@ -315,42 +326,12 @@ fn profiles_have_the_parameters_that_their_users_rely_on() {
 #[test]
 fn preferred_keyslots_come_first_and_ignored_ones_only_if_named() {
     let device = with_tokens(vec![token("word", Some("open sesame"), &["0"])]);
-    let first = Passphrase::new(b"open sesame").expect("a passphrase");
-    let mut limits = Budget::new(Limits::default());
-    let mut header = Header::read(device.as_ref(), &Limits::default()).expect("a header");
-    let mut random = SystemRandom;
-    let effort = Effort {
-        budget: &mut limits,
-        control: &Control::new(),
-        threads: Threads::ONE,
-    };
-    let mut changer = Changer::new(device.as_ref(), &mut header, &mut random, effort);
-    let unlocked = changer
-        .unlock(Unlock::Passphrase(&first), &UnlockOptions::new())
-        .expect("the key");
-    let plan = KeyslotPlan::new(Cost::Pbkdf2 {
-        hash: HashName::Sha256,
-        iterations: 1000,
-    });
-    for (word, priority) in [("second", Priority::Prefer), ("third", Priority::Ignore)] {
-        let new = Passphrase::new(word.as_bytes()).expect("a passphrase");
-        let id = changer.add(&unlocked, &new, &plan).expect("a keyslot");
-        changer.set_priority(id, priority).expect("a priority");
-    }
-    let Header::Luks2(mut luks2) = header else {
-        panic!("no LUKS2 header");
-    };
-    let more = [
+    let keyslots = [("second", Priority::Prefer), ("third", Priority::Ignore)];
+    let tokens = vec![
         token("word", Some("second"), &["0", "1"]),
         token("word", Some("third"), &["2"]),
     ];
-    for (id, token) in (1..).zip(more) {
-        let edited = luks2
-            .metadata_mut()
-            .edit(|draft| draft.add_token(id, token));
-        edited.expect("a token");
-    }
-    luksmith::header::luks2::write(device.as_ref(), &mut luks2, &mut random).expect("a write");
+    add(&device, &keyslots, tokens);
 
     let asked = |options: OpenOptions| {
         let mut word = Word { asked: Vec::new() };
