@@ -100,7 +100,7 @@ pub(crate) enum Action {
     /// Encrypted disk images in one pass: build
     Image(image::Image),
 
-    /// Lets a volume take the room that its device has
+    /// Lets a volume take the room that its device has, or gives some up with the end of its file
     Resize(resize::Resize),
 
     /// Checks every tag of an authenticated volume

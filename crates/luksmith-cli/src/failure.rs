@@ -90,7 +90,11 @@ impl Failure {
 
     /// Puts the name of what failed before the message.
     pub(crate) fn at(mut self, path: &Path) -> Self {
-        self.message = format!("{}: {}", path.display(), self.message);
+        let name = format!("{}: ", path.display());
+        // Opening has put it there already.
+        if !self.message.starts_with(&name) {
+            self.message.insert_str(0, &name);
+        }
         self
     }
 
@@ -155,7 +159,7 @@ impl Failure {
 
 /// What the library advises its callers, and what that is here: the option that does it, or nothing
 /// where there is none.
-const ADVICE: [(&str, &str); 8] = [
+const ADVICE: [(&str, &str); 13] = [
     (
         "raise Limits::argon2_memory_kib",
         "raise --limit-argon2-memory",
@@ -170,6 +174,20 @@ const ADVICE: [(&str, &str); 8] = [
     ("; raise Limits::key_bytes to allow it", ""),
     ("; raise Limits::json_elements to read it", ""),
     (": choose Overwrite::Allow if that is meant", ""),
+    (
+        "Recovery mode reads without",
+        "--integrity-recovery-mode reads without",
+    ),
+    (
+        "recovery mode reads without",
+        "--integrity-recovery-mode reads without",
+    ),
+    (
+        "allow keyed discards to open it",
+        "--allow-discards opens it",
+    ),
+    ("; raise OpenOptions::journal_limit", ""),
+    ("; raise OpenOptions::overlay_blocks to open it", ""),
 ];
 
 /// Names the option in place of the library's field: that is what the reader can give.

@@ -6,6 +6,7 @@ mod changing;
 mod cli;
 mod confirm;
 mod context;
+mod damage;
 mod devices;
 mod failure;
 mod kdf_options;

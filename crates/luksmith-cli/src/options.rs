@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use luksmith::{
-    NullCipher, NullCipherKeyslots, OpenOptions, Violation,
+    Journal, NullCipher, NullCipherKeyslots, OpenOptions, Part, Violation,
+    block::{BlockDevice, ByteLen, ByteOffset},
     header::{
         Header, Limits,
         policy::{Expectations, Policy, Profile},
@@ -28,6 +29,51 @@ impl DeviceArgs {
     /// Gives the path of what holds the header.
     pub(crate) fn header_path(&self) -> &Path {
         self.header.as_deref().unwrap_or(&self.device)
+    }
+}
+
+/// Which part of the data an action is about.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct PartArgs {
+    /// Starts at this byte of the data, where a sector begins
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "0", hide_default_value = true)]
+    pub(crate) offset: u64,
+
+    /// Ends after this many bytes, whole sectors
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) length: Option<u64>,
+}
+
+impl PartArgs {
+    pub(crate) fn part(self) -> Part {
+        let part = Part::starting_at(ByteOffset::new(self.offset));
+        match self.length {
+            Some(length) => part.len(ByteLen::new(length)),
+            None => part,
+        }
+    }
+
+    /// Fails if the part does not lie on the device, or not between its sectors.
+    pub(crate) fn check(self, device: &dyn BlockDevice) -> Result<(), Failure> {
+        let length = ByteLen::new(self.length.unwrap_or(0));
+        Ok(device.check_range(ByteOffset::new(self.offset), length)?)
+    }
+}
+
+/// `--integrity-recovery-mode`, of actions that only read.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct RecoveryArgs {
+    /// Reads a volume with tags without its journal, where that is damaged beyond use
+    #[arg(long)]
+    integrity_recovery_mode: bool,
+}
+
+impl RecoveryArgs {
+    pub(crate) fn apply(self, options: OpenOptions) -> OpenOptions {
+        match self.integrity_recovery_mode {
+            true => options.journal(Journal::Ignore),
+            false => options,
+        }
     }
 }
 

@@ -88,13 +88,26 @@ impl Request<'_> {
             Access::Read => devices::reader(path)?,
             Access::Write => devices::writer(path)?,
         });
+        self.open_on(&device, access, context, adjust)
+    }
+
+    /// As [`open`](Self::open), on a device that was opened before. Nothing but the volume holds it
+    /// in the end.
+    pub(crate) fn open_on(
+        &self,
+        device: &Arc<FileDevice>,
+        access: Access,
+        context: &Context,
+        adjust: impl Fn(OpenOptions) -> OpenOptions,
+    ) -> Result<Volume, Failure> {
+        let path = &self.device.device;
         let mut options = self.options()?.workers(Workers::all());
         if access == Access::Read {
             options = options.read_only();
         }
         let options = adjust(options);
         self.with_key(path, context, |way| {
-            let device = Arc::clone(&device);
+            let device = Arc::clone(device);
             let volume = match way {
                 Way::Key(unlock) => luksmith::open(device, unlock, &options)?,
                 Way::Tokens(tokens) => {

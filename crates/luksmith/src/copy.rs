@@ -4,16 +4,16 @@ mod sink;
 
 use std::io::Read;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, Operation, SECTOR_BYTES,
-    SectorNumber,
+    BlockDevice, ByteDevice, ByteLen, ByteOffset, Control, Error as BlockError, Operation,
+    SECTOR_BYTES, SectorNumber,
 };
 use zeroize::Zeroizing;
 
-use crate::{Error, Volume};
+use crate::workers::Stopped;
+use crate::{Error, Part, Volume, Workers};
 pub use sink::{ExportSink, PositionSink, SparseFile, Stream};
 
 /// Bytes that are read or written at once.
@@ -39,8 +39,7 @@ pub enum OnError {
 /// What of a volume is exported, and how.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExportOptions {
-    start: ByteOffset,
-    len: Option<ByteLen>,
+    part: Part,
     on_error: OnError,
 }
 
@@ -51,17 +50,10 @@ impl ExportOptions {
         Self::default()
     }
 
-    /// Starts at this byte.
+    /// Exports a part; otherwise everything.
     #[must_use]
-    pub const fn start(mut self, start: ByteOffset) -> Self {
-        self.start = start;
-        self
-    }
-
-    /// Exports this many bytes; otherwise all to the end.
-    #[must_use]
-    pub const fn len(mut self, len: ByteLen) -> Self {
-        self.len = Some(len);
+    pub const fn part(mut self, part: Part) -> Self {
+        self.part = part;
         self
     }
 
@@ -147,19 +139,92 @@ impl Volume {
     /// `control` sees bytes done and to do.
     ///
     /// # Errors
-    /// [`Error::Device`] for what cannot be read or does not verify, unless
-    /// [`OnError::Zero`] is chosen; [`Error::Stream`] from the sink; a range that does not start
-    /// and end between sectors.
+    /// As [`export_device`].
     pub fn export(
         &self,
         sink: &mut dyn ExportSink,
         options: &ExportOptions,
         control: &Control,
     ) -> Result<ExportReport, Error> {
-        let start = options.start.get();
-        let left = self.size().get().saturating_sub(start);
-        let len = options.len.map_or(left, ByteLen::get);
-        self.check_range(options.start, ByteLen::new(len))?;
+        let source = Source {
+            device: self,
+            share: &|at, share| self.read_whole(at, share),
+        };
+        source.export(sink, options, self.workers(), control)
+    }
+
+    /// Writes `source`, to its end, into the volume from byte `start` on, and flushes.
+    ///
+    /// A source that ends between sectors keeps the rest of the last sector as it was. `control`
+    /// sees bytes done.
+    ///
+    /// # Errors
+    /// As [`import_device`].
+    pub fn import(
+        &self,
+        source: &mut dyn Read,
+        start: ByteOffset,
+        control: &Control,
+    ) -> Result<u64, Error> {
+        import(&self.bytes(), source, start, control)
+    }
+}
+
+/// Writes what a device holds to `sink`, as [`Volume::export`] does: for devices that are no
+/// volumes, as a dm-integrity device on its own
+/// ([`HashedDevice`](luksmith_integrity::HashedDevice)).
+///
+/// # Errors
+/// [`Error::Device`] for what cannot be read or does not verify, unless
+/// [`OnError::Zero`] is chosen; [`Error::Stream`] from the sink; a range that does not start
+/// and end between sectors.
+pub fn export_device(
+    device: &dyn BlockDevice,
+    sink: &mut dyn ExportSink,
+    options: &ExportOptions,
+    workers: &Workers,
+    control: &Control,
+) -> Result<ExportReport, Error> {
+    let source = Source {
+        device,
+        share: &|at, share| device.read_at(at, share),
+    };
+    source.export(sink, options, workers, control)
+}
+
+/// Writes `source`, to its end, into a device, as [`Volume::import`] does.
+///
+/// # Errors
+/// [`Error::Stream`] from the source; [`Error::Device`], also if the source has more bytes than
+/// there is room for: what fits is written then.
+pub fn import_device(
+    device: &dyn BlockDevice,
+    source: &mut dyn Read,
+    start: ByteOffset,
+    control: &Control,
+) -> Result<u64, Error> {
+    import(&ByteDevice::new(device), source, start, control)
+}
+
+type ReadShare<'a> = dyn Fn(ByteOffset, &mut [u8]) -> Result<(), BlockError> + Sync + 'a;
+
+/// Where an export comes from.
+struct Source<'a> {
+    device: &'a dyn BlockDevice,
+    /// Reads a share on the thread that asks.
+    share: &'a ReadShare<'a>,
+}
+
+impl Source<'_> {
+    fn export(
+        &self,
+        sink: &mut dyn ExportSink,
+        options: &ExportOptions,
+        workers: &Workers,
+        control: &Control,
+    ) -> Result<ExportReport, Error> {
+        let range = options.part.of(self.device)?;
+        let len = range.end - range.start;
         control.begin(len);
         let mut report = ExportReport::default();
         let by_position = match options.on_error {
@@ -167,17 +232,16 @@ impl Volume {
             OnError::Zero => None,
         };
         if let Some(target) = by_position {
-            let range = start..start + len;
-            match self.export_by_position(target, range, control) {
+            match self.export_by_position(target, range.clone(), workers, control) {
                 Ok(zeros) => (report.bytes, report.zero_bytes) = (len, zeros),
-                Err((whole, error)) => {
+                Err(stopped) => {
                     // The error of the volume is the one to tell of.
-                    let _ = sink.cut(whole);
-                    return Err(error);
+                    let _ = sink.cut(stopped.at - range.start);
+                    return Err(stopped.cause);
                 }
             }
         } else {
-            self.export_in_order(sink, start..start + len, options, control, &mut report)?;
+            self.export_in_order(sink, range, options, control, &mut report)?;
         }
         sink.finish().map_err(|source| Error::Stream {
             what: "finishing the plaintext",
@@ -201,14 +265,12 @@ impl Volume {
                 .to_usize()
                 .map_or(CHUNK, |n| n.min(CHUNK));
             let (chunk, _) = buffer.split_at_mut(count);
-            match self.read_at(ByteOffset::new(at), chunk) {
+            match self.device.read_at(ByteOffset::new(at), chunk) {
                 Ok(()) => {}
-                Err(error) if options.on_error == OnError::Stop || is_callers(&error) => {
-                    return Err(error.into());
-                }
-                Err(_) => self.read_what_can_be_read(at, chunk, report),
+                Err(error) if options.on_error == OnError::Stop => return Err(error.into()),
+                Err(_) => self.read_what_can_be_read(at, chunk, report)?,
             }
-            for (zero, run) in runs(chunk, self.sector_size().bytes()) {
+            for (zero, run) in runs(chunk, self.device.sector_size().bytes()) {
                 let len = ByteLen::of(run).get();
                 report.bytes += len;
                 if zero {
@@ -224,63 +286,29 @@ impl Volume {
         Ok(())
     }
 
-    /// Has every worker of the volume read, decrypt and write shares of the range, and gives the
-    /// number of bytes that were zero. Of several errors the one at the lowest position is given,
-    /// with the number of bytes that are in place before it.
+    /// Has every worker read, decrypt and write shares of the range, and gives the number of bytes
+    /// that were zero.
     fn export_by_position(
         &self,
         target: &dyn PositionSink,
         range: Range<u64>,
+        workers: &Workers,
         control: &Control,
-    ) -> Result<u64, (u64, Error)> {
-        let next = AtomicU64::new(range.start);
+    ) -> Result<u64, Stopped> {
         let zeros = AtomicU64::new(0);
-        let failed: Mutex<Option<(u64, Error)>> = Mutex::new(None);
-        let (over, panicked) = (AtomicBool::new(false), AtomicBool::new(false));
-        let job = || {
-            let mut buffer = Zeroizing::new(vec![0; SHARE]);
-            let guard = NoteIfDropped([&over, &panicked]);
-            while !over.load(Ordering::Acquire) {
-                let at = next.fetch_add(SHARE as u64, Ordering::Relaxed);
-                if at >= range.end {
-                    break;
-                }
-                let count = ByteLen::new(range.end - at)
-                    .to_usize()
-                    .map_or(SHARE, |n| n.min(SHARE));
-                let (share, _) = buffer.split_at_mut(count);
-                let done = self.export_share(target, at, at - range.start, share);
-                let done = done.and_then(|zeros| {
-                    control.advance(ByteLen::of(share).get())?;
-                    Ok(zeros)
-                });
-                match done {
-                    Ok(count) => {
-                        zeros.fetch_add(count, Ordering::Relaxed);
-                    }
-                    Err(error) => {
-                        over.store(true, Ordering::Release);
-                        // Each holder only replaces the value.
-                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                        if failed.as_ref().is_none_or(|(lowest, _)| at < *lowest) {
-                            *failed = Some((at, error));
-                        }
-                    }
-                }
-            }
-            std::mem::forget(guard);
+        let start = range.start;
+        let buffer = || Zeroizing::new(vec![0; SHARE]);
+        let work = |buffer: &mut Zeroizing<Vec<u8>>, range: Range<u64>| {
+            let count = ByteLen::new(range.end - range.start).to_usize();
+            let (share, _) = buffer.split_at_mut(count.unwrap_or(SHARE));
+            let found = self.export_share(target, range.start, range.start - start, share)?;
+            control.advance(ByteLen::of(share).get())?;
+            zeros.fetch_add(found, Ordering::Relaxed);
+            Ok(())
         };
-        self.workers().run(&job);
-        if panicked.into_inner() {
-            // Reached only if an executor kept a panic to itself; nobody knows where it was.
-            let operation = Operation::Read;
-            return Err((0, BlockError::FailStop { operation }.into()));
-        }
-        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match failed {
-            Some((at, error)) => Err((at - range.start, error)),
-            None => Ok(zeros.into_inner()),
-        }
+        workers
+            .share_out(range, SHARE as u64, Operation::Read, buffer, work)
+            .map(|()| zeros.into_inner())
     }
 
     /// Reads one share at `at` and puts it to position `to`; gives the number of zero bytes.
@@ -291,9 +319,9 @@ impl Volume {
         to: u64,
         share: &mut [u8],
     ) -> Result<u64, Error> {
-        self.read_whole(ByteOffset::new(at), share)?;
+        (self.share)(ByteOffset::new(at), share)?;
         let (mut to, mut zeros) = (to, 0);
-        for (zero, run) in runs(share, self.sector_size().bytes()) {
+        for (zero, run) in runs(share, self.device.sector_size().bytes()) {
             let len = ByteLen::of(run).get();
             if zero {
                 zeros += len;
@@ -306,75 +334,80 @@ impl Volume {
         Ok(zeros)
     }
 
-    /// Writes `source`, to its end, into the volume from byte `start` on, and flushes.
-    ///
-    /// A source that ends between sectors keeps the rest of the last sector as it was. `control`
-    /// sees bytes done.
-    ///
-    /// # Errors
-    /// [`Error::Stream`] from the source; [`Error::Device`], also if the source has more bytes than
-    /// there is room for: what fits is written then.
-    pub fn import(
-        &self,
-        source: &mut dyn Read,
-        start: ByteOffset,
-        control: &Control,
-    ) -> Result<u64, Error> {
-        let bytes = self.bytes();
-        let mut buffer = Zeroizing::new(vec![0; CHUNK]);
-        let mut done = 0;
-        control.begin(0);
-        loop {
-            let count = read_full(source, &mut buffer).map_err(|source| Error::Stream {
-                what: "reading the plaintext",
-                source,
-            })?;
-            let (chunk, _) = buffer.split_at(count);
-            let past_end = || BlockError::PastEnd {
-                at: start,
-                len: ByteLen::new(u64::MAX),
-                size: self.size(),
-            };
-            let at = start.get().checked_add(done).ok_or_else(past_end)?;
-            bytes.write_at(ByteOffset::new(at), chunk)?;
-            done += ByteLen::of(chunk).get();
-            control.advance(ByteLen::of(chunk).get())?;
-            if count < CHUNK {
-                break;
-            }
-        }
-        self.flush()?;
-        Ok(done)
-    }
-
     /// Reads a chunk sector by sector, with zeros for those that fail.
-    fn read_what_can_be_read(&self, at: u64, chunk: &mut [u8], report: &mut ExportReport) {
-        let size = self.sector_size();
+    fn read_what_can_be_read(
+        &self,
+        at: u64,
+        chunk: &mut [u8],
+        report: &mut ExportReport,
+    ) -> Result<(), Error> {
+        let size = self.device.sector_size();
         for (index, sector) in chunk.chunks_exact_mut(size.bytes()).enumerate() {
             let at = at + (index * size.bytes()) as u64;
-            let Err(error) = self.read_at(ByteOffset::new(at), sector) else {
+            let Some(damage) = Damage::of(self.device.read_at(ByteOffset::new(at), sector))? else {
                 continue;
             };
             sector.fill(0);
-            let bad = if error.is_tampering() {
-                &mut report.tampered
-            } else {
-                &mut report.unreadable
+            let bad = match damage {
+                Damage::Tampered => &mut report.tampered,
+                Damage::Unreadable => &mut report.unreadable,
             };
             bad.push(SectorNumber::new(at / SECTOR_BYTES), size.sectors().get());
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a sector.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damage {
+    Tampered,
+    Unreadable,
+}
+
+impl Damage {
+    /// Sorts the answer to a request for one sector. An error that says nothing about the sector
+    /// itself (the device has stopped, the request was wrong) is passed on.
+    pub(crate) fn of(result: Result<(), BlockError>) -> Result<Option<Self>, Error> {
+        match result {
+            Ok(()) => Ok(None),
+            Err(error) if error.is_tampering() => Ok(Some(Self::Tampered)),
+            Err(BlockError::Io { .. }) => Ok(Some(Self::Unreadable)),
+            Err(error) => Err(error.into()),
         }
     }
 }
 
-/// Sets flags when it is dropped: by a panic, else it is forgotten.
-struct NoteIfDropped<'a>([&'a AtomicBool; 2]);
-
-impl Drop for NoteIfDropped<'_> {
-    fn drop(&mut self) {
-        for flag in self.0 {
-            flag.store(true, Ordering::Release);
+fn import<D: BlockDevice>(
+    bytes: &ByteDevice<D>,
+    source: &mut dyn Read,
+    start: ByteOffset,
+    control: &Control,
+) -> Result<u64, Error> {
+    let mut buffer = Zeroizing::new(vec![0; CHUNK]);
+    let mut done = 0;
+    control.begin(0);
+    loop {
+        let count = read_full(source, &mut buffer).map_err(|source| Error::Stream {
+            what: "reading the plaintext",
+            source,
+        })?;
+        let (chunk, _) = buffer.split_at(count);
+        let past_end = || BlockError::PastEnd {
+            at: start,
+            len: ByteLen::new(u64::MAX),
+            size: bytes.size(),
+        };
+        let at = start.get().checked_add(done).ok_or_else(past_end)?;
+        bytes.write_at(ByteOffset::new(at), chunk)?;
+        done += ByteLen::of(chunk).get();
+        control.advance(ByteLen::of(chunk).get())?;
+        if count < CHUNK {
+            break;
         }
     }
+    bytes.flush()?;
+    Ok(done)
 }
 
 fn writing(source: std::io::Error) -> Error {
@@ -397,14 +430,6 @@ fn runs(chunk: &[u8], sector_bytes: usize) -> impl Iterator<Item = (bool, &[u8])
         rest = after;
         Some((zero, run))
     })
-}
-
-/// Tells whether an error is about the request, so that trying its sectors one by one cannot help.
-fn is_callers(error: &BlockError) -> bool {
-    matches!(
-        error,
-        BlockError::PastEnd { .. } | BlockError::Misaligned { .. } | BlockError::Cancelled
-    )
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use luksmith_block::{BlockDevice, SECTOR_BYTES, SectorSize};
 use luksmith_crypt::AuthSpec;
 use luksmith_header::Header;
+use luksmith_integrity::Mode;
 use luksmith_keyslot::VolumeKey;
 
 use crate::Volume;
@@ -85,7 +86,7 @@ impl Volume {
         let below = format!("{name}_dif");
         let options = crypt_options(spec, plan);
         vec![
-            integrity(&below, sectors, device, plan, spec, self.uses_journal()),
+            integrity(&below, sectors, device, plan, spec, self.journal_choice()),
             crypt(
                 name,
                 sectors,
@@ -100,11 +101,7 @@ impl Volume {
     #[must_use]
     pub fn uses_journal(&self) -> bool {
         self.stack().authenticated_device().is_some()
-            && match self.journal_choice() {
-                Journal::Use => true,
-                Journal::Bypass => false,
-                Journal::AsHeaderSays => !self.plan().no_journal,
-            }
+            && self.journal_choice().mode(self.plan().no_journal) == Mode::Journal
     }
 
     fn key_text(&self, key: DmKey<'_>) -> zeroize::Zeroizing<String> {
@@ -163,9 +160,13 @@ fn integrity(
     device: &str,
     plan: &Plan,
     spec: &AuthSpec,
-    journal: bool,
+    journal: Journal,
 ) -> DmTable {
-    let mode = if journal { 'J' } else { 'D' };
+    let mode = match journal.mode(plan.no_journal) {
+        Mode::Direct => 'D',
+        Mode::Recovery => 'R',
+        _ => 'J',
+    };
     let start = plan.offset / SECTOR_BYTES;
     let tuple = spec.tuple_bytes();
     let block = match plan.sector_size {

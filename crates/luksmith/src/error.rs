@@ -99,8 +99,7 @@ pub enum Error {
     /// The integrity layer cannot be opened.
     #[error(transparent)]
     Integrity {
-        /// What the integrity crate says.
-        #[from]
+        /// What the integrity crate says; what the device says is [`Device`](Self::Device).
         source: luksmith_integrity::Error,
     },
     /// The device failed, or a tag did not match.
@@ -227,7 +226,7 @@ pub enum Error {
     IntegrityRequired,
     /// The volume's size stands in its header.
     #[error(
-        "segment {segment} has a fixed size of {len} bytes in its header, so it does not grow \
+        "segment {segment} has a fixed size of {len} bytes in its header, which does not change \
          with its device"
     )]
     FixedSize {
@@ -235,6 +234,19 @@ pub enum Error {
         segment: u32,
         /// Its length.
         len: ByteLen,
+    },
+    /// A volume was to be shrunk to more than it has.
+    #[error(
+        "a device of {device} bytes has room for {room} bytes of data and the volume has {size}; grow \
+         it instead"
+    )]
+    NotSmaller {
+        /// Bytes to which the device was to be cut.
+        device: ByteLen,
+        /// Bytes of data for which there would be room.
+        room: ByteLen,
+        /// Bytes of the volume.
+        size: ByteLen,
     },
     /// An option of a new volume cannot be had, alone or together with the others.
     #[error("{option} {found:?}: {rule}")]
@@ -337,6 +349,16 @@ pub enum Error {
     },
 }
 
+impl From<luksmith_integrity::Error> for Error {
+    fn from(source: luksmith_integrity::Error) -> Self {
+        match source {
+            // One error for what the device says, whichever layer asked it.
+            luksmith_integrity::Error::Device { source } => Self::Device { source },
+            source => Self::Integrity { source },
+        }
+    }
+}
+
 fn advice(requirement: &Requirement) -> &'static str {
     match requirement {
         Requirement::OfflineReencrypt | Requirement::OnlineReencrypt { .. } => {
@@ -376,6 +398,7 @@ impl Error {
             Self::AlreadyFormatted { .. } => ErrorKind::AlreadyFormatted,
             Self::NothingToVerify
             | Self::FixedSize { .. }
+            | Self::NotSmaller { .. }
             | Self::FormatOption { .. }
             | Self::StreamLength { .. } => ErrorKind::Caller,
             Self::Footer { .. } => ErrorKind::Malformed,
@@ -405,9 +428,6 @@ impl Error {
             Self::Device { source }
             | Self::Header {
                 source: luksmith_header::Error::Device { source },
-            }
-            | Self::Integrity {
-                source: luksmith_integrity::Error::Device { source },
             } => source.raw_os_error(),
             Self::Stream { source, .. } => source.raw_os_error(),
             Self::InitStopped { cause, .. } => cause.raw_os_error(),
@@ -538,12 +558,32 @@ fn of_integrity(error: &luksmith_integrity::Error) -> ErrorKind {
     match error {
         Error::Device { source } => of_block(source),
         Error::FlagsRefused { .. } => ErrorKind::Policy,
-        Error::JournalTag { .. } | Error::SectionMac { .. } | Error::SuperblockMac => {
-            ErrorKind::Tampered
-        }
-        Error::InlineMode | Error::Version { .. } => ErrorKind::Unsupported,
+        Error::JournalTag { .. }
+        | Error::JournalChanged { .. }
+        | Error::SectionMac { .. }
+        | Error::SuperblockMac => ErrorKind::Tampered,
+        Error::InlineMode | Error::Version { .. } | Error::DestroysItself => ErrorKind::Unsupported,
         Error::TooSmall { .. } => ErrorKind::TooSmall,
-        Error::JournalLimit { .. } | Error::OverlayLimit { .. } => ErrorKind::OverLimit,
+        Error::JournalLimit { .. } | Error::OverlayLimit { .. } | Error::BitmapSize { .. } => {
+            ErrorKind::OverLimit
+        }
+        Error::TagBytes { .. }
+        | Error::Misaligned { .. }
+        | Error::DeviceSectors { .. }
+        | Error::JournalSize { .. }
+        | Error::OutOfRange { .. }
+        | Error::Digest { .. }
+        | Error::DigestKeyMissing { .. }
+        | Error::DigestKeyUnexpected { .. }
+        | Error::DigestKeyLength { .. }
+        | Error::JournalMacMissing
+        | Error::JournalMacUnexpected
+        | Error::JournalCipherName
+        | Error::JournalCipherKey { .. }
+        | Error::Growing { .. }
+        | Error::BitmapNeedsHash
+        | Error::RecalculationKeyed { .. }
+        | Error::DiscardKeyed => ErrorKind::Caller,
         Error::Random => ErrorKind::Device,
         Error::BufferSectors { .. } => ErrorKind::Caller,
         _ => ErrorKind::Malformed,

@@ -27,7 +27,7 @@ use crate::options::{Journal, OpenOptions};
 use crate::plan::{Construction, Plan};
 use crate::stack::Stack;
 use crate::volume::Opened;
-use crate::{Error, Volume};
+use crate::{Error, Volume, Workers};
 pub use options::{FormatOptions, HeaderPlace, Init, KdfChoice, Overwrite, Version};
 use options::{Resolved, option};
 use staging::Staged;
@@ -285,8 +285,9 @@ fn prepare_data(
     let opening = opening.clone().journal(Journal::Bypass);
     let stack = Stack::build(Arc::clone(device), plan, key, &opening)?;
     if let Some(volume) = stack.authenticated_device() {
-        let (threads, control) = (options.threads, &options.control);
-        init::run(volume, options.init, 0, threads, control).map_err(|stopped| stopped.cause)?;
+        let workers = Workers::as_many_as(options.threads);
+        let done = init::run(volume, options.init, 0, &workers, &options.control);
+        done.map_err(|stopped| stopped.cause)?;
     }
     Ok(stack.close()?)
 }

@@ -7,11 +7,14 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use luksmith_block::{
     BlockDevice, ByteLen, ByteOffset, Capabilities, Error as BlockError, RangeLock, SectorNumber,
     SectorSize,
 };
+
+use crate::stack::Authenticated;
 
 /// Blocks of one part of the bitmap: 4 KiB of bits.
 const PART_BLOCKS: u64 = 32768;
@@ -94,6 +97,19 @@ fn bit(block: u64) -> u64 {
     1 << (block % WORD)
 }
 
+/// What lies below a lazy device.
+pub(crate) trait Below: BlockDevice {
+    /// Fails if no write is accepted any more: [`BlockError::FailStop`].
+    fn check_running(&self) -> Result<(), BlockError>;
+}
+
+impl Below for Authenticated {
+    fn check_running(&self) -> Result<(), BlockError> {
+        // Nothing is that old; what has stopped says so.
+        self.device().commit_if_older_than(Duration::MAX)
+    }
+}
+
 /// A device whose blocks read as zeros until they are written.
 pub(crate) struct LazyDevice<D> {
     device: D,
@@ -102,7 +118,7 @@ pub(crate) struct LazyDevice<D> {
     ranges: RangeLock,
 }
 
-impl<D: BlockDevice> LazyDevice<D> {
+impl<D: Below> LazyDevice<D> {
     /// Puts an empty bitmap over `device`.
     ///
     /// # Errors
@@ -178,7 +194,7 @@ impl<D: BlockDevice> LazyDevice<D> {
     }
 }
 
-impl<D: BlockDevice> BlockDevice for LazyDevice<D> {
+impl<D: Below> BlockDevice for LazyDevice<D> {
     fn size(&self) -> ByteLen {
         self.device.size()
     }
@@ -211,11 +227,13 @@ impl<D: BlockDevice> BlockDevice for LazyDevice<D> {
         self.device.flush()
     }
 
-    /// Writes nothing: the blocks are forgotten.
+    /// Writes nothing: the blocks are forgotten. A device that takes no writes any more takes this
+    /// one neither.
     fn write_zeroes(&self, at: ByteOffset, len: ByteLen) -> Result<(), BlockError> {
         self.check_range(at, len)?;
         let blocks = self.blocks(at, len);
         let _alone = self.ranges.exclusive(blocks.clone());
+        self.device.check_running()?;
         self.written.remove(blocks);
         Ok(())
     }
@@ -225,6 +243,7 @@ impl<D: BlockDevice> BlockDevice for LazyDevice<D> {
         self.check_range(at, len)?;
         let blocks = self.blocks(at, len);
         let _alone = self.ranges.exclusive(blocks.clone());
+        self.device.check_running()?;
         self.written.remove(blocks);
         if self.device.capabilities().discard {
             self.device.discard(at, len)?;
@@ -244,6 +263,12 @@ mod tests {
     use luksmith_block::MemDevice;
 
     use super::*;
+
+    impl Below for MemDevice {
+        fn check_running(&self) -> Result<(), BlockError> {
+            Ok(())
+        }
+    }
 
     fn at(block: u64) -> ByteOffset {
         ByteOffset::new(block * 512)

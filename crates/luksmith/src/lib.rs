@@ -39,12 +39,13 @@ mod dm;
 mod encode;
 mod error;
 mod format;
-mod grow;
 mod lazy;
 mod open;
 mod options;
+mod part;
 mod plan;
 mod profile;
+mod resize;
 mod stack;
 mod stats;
 mod token;
@@ -65,6 +66,7 @@ pub use rand_core;
 
 pub use copy::{
     BadRanges, ExportOptions, ExportReport, ExportSink, OnError, PositionSink, SparseFile, Stream,
+    export_device, import_device,
 };
 pub use dm::{DmKey, DmTable};
 pub use encode::{Encoded, encode_stream, encode_stream_with};
@@ -79,12 +81,13 @@ pub use open::{KeyTest, open, test_key};
 pub use options::{
     HeaderPolicy, IntegrityRequirement, Journal, JournalTrust, NullCipher, OpenOptions, Violation,
 };
+pub use part::Part;
 pub use profile::Tags;
 pub use stats::Stats;
 pub use token::{
     HandlerError, KeyringTokens, TokenHandler, TokenRef, open_with_tokens, test_tokens,
 };
-pub use verify::VerifyReport;
+pub use verify::{VerifyReport, verify_device};
 pub use volume::Volume;
 #[cfg(feature = "parallel")]
 pub use workers::WorkerPool;

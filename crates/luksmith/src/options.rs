@@ -6,6 +6,7 @@ use std::sync::Arc;
 use luksmith_block::{BlockDevice, Control};
 use luksmith_header::policy::{Expectations, Policy};
 use luksmith_header::{Header, Limits};
+use luksmith_integrity::Mode;
 use luksmith_keyslot::Threads;
 
 use crate::{NullCipherKeyslots, Workers};
@@ -82,6 +83,22 @@ pub enum Journal {
     Use,
     /// In place: after a crash, sectors written since the last flush may be unreadable.
     Bypass,
+    /// Not at all, for a journal that is damaged beyond use: what waits in it is not seen, tags are
+    /// verified as ever, and nothing can be written.
+    Ignore,
+}
+
+impl Journal {
+    /// Gives the mode of the integrity layer under a header that has the flag `no-journal` or not.
+    pub(crate) const fn mode(self, no_journal: bool) -> Mode {
+        match self {
+            Self::Use => Mode::Journal,
+            Self::Bypass => Mode::Direct,
+            Self::AsHeaderSays if no_journal => Mode::Direct,
+            Self::AsHeaderSays => Mode::Journal,
+            Self::Ignore => Mode::Recovery,
+        }
+    }
 }
 
 /// Whether journal entries are verified before they are used.

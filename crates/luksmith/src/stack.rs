@@ -7,12 +7,12 @@ use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SectorNumber, Window};
 use luksmith_crypt::{
     AeadCipher, AuthSpec, AuthenticatedDevice, CryptDevice, SectorCipher, SystemRandom,
 };
-use luksmith_integrity::{Devices, IntegrityDevice, Mode, OpenOptions as IntegrityOptions};
+use luksmith_integrity::{Devices, IntegrityDevice, OpenOptions as IntegrityOptions};
 use luksmith_keyslot::VolumeKey;
 
 use crate::Error;
 use crate::lazy::LazyDevice;
-use crate::options::{Journal, JournalTrust, OpenOptions};
+use crate::options::{JournalTrust, OpenOptions};
 use crate::plan::{Construction, Plan};
 
 pub(crate) type Shared = Arc<dyn BlockDevice>;
@@ -65,17 +65,11 @@ impl Stack {
             .map_err(|source| plan.cipher_error(source))?;
         // A cipher whose nonce is the sector number is never written with.
         let read_only = options.read_only || spec.reuses_nonces();
-        let mode = match options.journal {
-            Journal::Use => Mode::Journal,
-            Journal::Bypass => Mode::Direct,
-            Journal::AsHeaderSays if plan.no_journal => Mode::Direct,
-            Journal::AsHeaderSays => Mode::Journal,
-        };
         let mut below = IntegrityOptions::new()
             .start(SectorNumber::new(
                 plan.offset / luksmith_block::SECTOR_BYTES,
             ))
-            .mode(mode)
+            .mode(options.journal.mode(plan.no_journal))
             .read_only(read_only)
             .expect_tag_bytes(spec.tuple_bytes())
             .expect_block_size(plan.sector_size);

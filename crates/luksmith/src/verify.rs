@@ -1,18 +1,20 @@
 //! Checking every tag of a volume.
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, SECTOR_BYTES, SectorNumber,
+    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, Operation, SECTOR_BYTES,
+    SectorNumber,
 };
-use luksmith_keyslot::Threads;
 
-use crate::{BadRanges, Error, Volume};
+use crate::copy::Damage;
+use crate::{BadRanges, Error, Part, Volume, Workers};
 
-/// Bytes that one thread takes at once.
-const CHUNK: u64 = 4 << 20;
+/// Bytes that one thread takes at once: they stay in its second-level cache from the device to the
+/// hash.
+const SHARE: u64 = 256 << 10;
 
 /// What a verification found.
 ///
@@ -72,121 +74,145 @@ impl Found {
             *sectors += run.sectors;
         }
     }
-}
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Damage {
-    Tampered,
-    Unreadable,
-}
-
-impl Volume {
-    /// Checks every tag, on several threads. Nothing is decrypted, nothing written.
-    ///
-    /// `control` sees bytes done and to do.
-    ///
-    /// # Errors
-    /// [`Error::NothingToVerify`] without tags; [`Error::Device`] if cancelled. Damage is no error:
-    /// it is in the report.
-    pub fn verify(&self, threads: Threads, control: &Control) -> Result<VerifyReport, Error> {
-        if !self.is_authenticated() {
-            return Err(Error::NothingToVerify);
-        }
-        let size = self.size().get();
-        control.begin(size);
-        let next = AtomicU64::new(0);
-        let found = Mutex::new(Found::default());
-        let checked = AtomicU64::new(0);
-        let work = || -> Result<(), Error> {
-            loop {
-                let start = next.fetch_add(CHUNK, Ordering::Relaxed);
-                if start >= size {
-                    return Ok(());
-                }
-                let range = start..size.min(start + CHUNK);
-                let mut bad = Vec::new();
-                for part in self.stack().initialised(range.clone()) {
-                    checked.fetch_add(part.end - part.start, Ordering::Relaxed);
-                    self.verify_chunk(part, &mut bad)?;
-                }
-                lock(&found).add(&bad);
-                control.advance(range.end - range.start)?;
-            }
-        };
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads.get()).map(|_| scope.spawn(work)).collect();
-            let mut result = work();
-            for other in others {
-                // A panic in a worker goes on in the caller.
-                let theirs = other
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                result = result.and(theirs);
-            }
-            result
-        })?;
-        let mut found = found.into_inner().unwrap_or_else(|held| held.into_inner());
-        found.runs.sort_unstable_by_key(|run| run.first);
-        Ok(Self::report(checked.into_inner(), &found))
-    }
-
-    fn report(checked: u64, found: &Found) -> VerifyReport {
+    /// Gives the report on `checked` bytes. The runs are in ascending order.
+    fn report(&self, checked: u64) -> VerifyReport {
         let mut report = VerifyReport {
             bytes: checked,
             ..VerifyReport::default()
         };
-        for run in &found.runs {
+        for run in &self.runs {
             let bad = match run.damage {
                 Damage::Tampered => &mut report.tampered,
                 Damage::Unreadable => &mut report.unreadable,
             };
             bad.push(SectorNumber::new(run.first), run.sectors);
         }
-        let [tampered, unreadable] = found.dropped;
+        let [tampered, unreadable] = self.dropped;
         report.tampered.count_unlisted(tampered.0, tampered.1);
         report.unreadable.count_unlisted(unreadable.0, unreadable.1);
         report
     }
+}
 
-    /// Checks a chunk, sector by sector if it is not right as a whole.
-    fn verify_chunk(&self, range: Range<u64>, bad: &mut Vec<Bad>) -> Result<(), Error> {
-        let Some(device) = self.stack().authenticated_device() else {
-            return Err(Error::NothingToVerify);
+impl Volume {
+    /// Checks every tag, or those of a part, by all [workers](crate::OpenOptions::workers) of the
+    /// volume. Nothing is decrypted, nothing written.
+    ///
+    /// `control` sees bytes done and to do.
+    ///
+    /// # Errors
+    /// [`Error::NothingToVerify`] without tags; [`Error::Device`] if cancelled, or for a part that
+    /// does not start and end between sectors. Damage is no error: it is in the report.
+    pub fn verify(&self, part: Part, control: &Control) -> Result<VerifyReport, Error> {
+        let device = match self.stack().authenticated_device() {
+            Some(device) if self.is_authenticated() => device,
+            _ => return Err(Error::NothingToVerify),
         };
-        let verify = |at: u64, len: u64| device.verify_at(ByteOffset::new(at), ByteLen::new(len));
-        if verify(range.start, range.end - range.start).is_ok() {
-            return Ok(());
-        }
-        let sector = self.sector_size().byte_len().get();
-        let mut at = range.start;
-        while at < range.end {
-            let damage = match verify(at, sector) {
-                Ok(()) => None,
-                Err(error) if error.is_tampering() => Some(Damage::Tampered),
-                Err(BlockError::Io { .. }) => Some(Damage::Unreadable),
-                // No statement about this sector: the volume cannot be read any more.
-                Err(error) => return Err(error.into()),
-            };
-            if let Some(damage) = damage {
-                let (first, sectors) = (at / SECTOR_BYTES, sector / SECTOR_BYTES);
-                match bad.last_mut() {
-                    Some(last) if last.damage == damage && last.first + last.sectors == first => {
-                        last.sectors += sectors;
-                    }
-                    _ => bad.push(Bad {
-                        first,
-                        sectors,
-                        damage,
-                    }),
-                }
-            }
-            at += sector;
-        }
-        Ok(())
+        let job = Job {
+            device: self,
+            part,
+            workers: self.workers(),
+            control,
+        };
+        let initialised = |range| self.stack().initialised(range);
+        let check = |(): &mut (), at, len| device.verify_at(ByteOffset::new(at), ByteLen::new(len));
+        job.run(initialised, || (), check)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+/// Checks every tag of a device that checks what it reads, or those of a part, as
+/// [`Volume::verify`] does: for devices that are no volumes, as a dm-integrity device on its own
+/// ([`HashedDevice`](luksmith_integrity::HashedDevice)). Each worker has a buffer of 256 KiB.
+///
+/// # Errors
+/// As [`Volume::verify`].
+pub fn verify_device(
+    device: &dyn BlockDevice,
+    part: Part,
+    workers: &Workers,
+    control: &Control,
+) -> Result<VerifyReport, Error> {
+    let job = Job {
+        device,
+        part,
+        workers,
+        control,
+    };
+    let check = |buffer: &mut Vec<u8>, at, len| {
+        buffer.resize(ByteLen::new(len).to_usize().unwrap_or_default(), 0);
+        device.read_at(ByteOffset::new(at), buffer)
+    };
+    job.run(|range| vec![range], Vec::new, check)
+}
+
+/// What is verified, and by whom.
+struct Job<'a> {
+    device: &'a dyn BlockDevice,
+    part: Part,
+    workers: &'a Workers,
+    control: &'a Control,
+}
+
+impl Job<'_> {
+    /// Has `check` look at the parts that `initialised` names of each share: whole, and sector by
+    /// sector if it is not right as a whole.
+    fn run<T>(
+        &self,
+        initialised: impl Fn(Range<u64>) -> Vec<Range<u64>> + Sync,
+        tools: impl Fn() -> T + Sync,
+        check: impl Fn(&mut T, u64, u64) -> Result<(), BlockError> + Sync,
+    ) -> Result<VerifyReport, Error> {
+        let range = self.part.of(self.device)?;
+        let sector = self.device.sector_size().byte_len().get();
+        self.control.begin(range.end - range.start);
+        let found = Mutex::new(Found::default());
+        let checked = AtomicU64::new(0);
+        let work = |tools: &mut T, share: Range<u64>| -> Result<(), Error> {
+            let len = share.end - share.start;
+            let mut bad = Vec::new();
+            for part in initialised(share) {
+                checked.fetch_add(part.end - part.start, Ordering::Relaxed);
+                if check(tools, part.start, part.end - part.start).is_ok() {
+                    continue;
+                }
+                let mut at = part.start;
+                while at < part.end {
+                    if let Some(damage) = Damage::of(check(tools, at, sector))? {
+                        note(&mut bad, at, sector, damage);
+                    }
+                    at += sector;
+                }
+            }
+            lock(&found).add(&bad);
+            Ok(self.control.advance(len)?)
+        };
+        let done = self
+            .workers
+            .share_out(range, SHARE, Operation::Read, tools, work);
+        done.map_err(|stopped| stopped.cause)?;
+        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        found.runs.sort_unstable_by_key(|run| run.first);
+        Ok(found.report(checked.into_inner()))
+    }
+}
+
+/// Adds a sector at byte `at`, which lies behind all others, to the runs of one share.
+fn note(bad: &mut Vec<Bad>, at: u64, sector_bytes: u64, damage: Damage) {
+    let (first, sectors) = (at / SECTOR_BYTES, sector_bytes / SECTOR_BYTES);
+    match bad.last_mut() {
+        Some(last) if last.damage == damage && last.first + last.sectors == first => {
+            last.sectors += sectors;
+        }
+        _ => bad.push(Bad {
+            first,
+            sectors,
+            damage,
+        }),
+    }
+}
+
+fn lock(mutex: &Mutex<Found>) -> MutexGuard<'_, Found> {
     // Each holder only appends a whole list.
-    mutex.lock().unwrap_or_else(|held| held.into_inner())
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

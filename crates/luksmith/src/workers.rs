@@ -1,11 +1,16 @@
 //! Who works on large requests.
 
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use luksmith_block::{Executor, Inline, Splitter};
+use luksmith_block::{Error as BlockError, Executor, Inline, Operation, Splitter};
+use luksmith_keyslot::Threads;
 #[cfg(feature = "parallel")]
 pub use pool::WorkerPool;
+
+use crate::Error;
 
 /// Bytes from which a request is worth waking another thread for, with tags to be made or verified.
 ///
@@ -81,14 +86,94 @@ impl Workers {
         Splitter::new(Arc::clone(&self.0), least)
     }
 
+    /// As many threads as a key derivation may use.
+    pub(crate) fn as_many_as(threads: Threads) -> Self {
+        #[cfg(feature = "parallel")]
+        return Self::threads(threads.get());
+        #[cfg(not(feature = "parallel"))]
+        {
+            let _ = threads;
+            Self::none()
+        }
+    }
+
+    /// Has all threads work on a range, `share` units at a time, in ascending order. `tools` makes
+    /// what one thread needs for its shares.
+    ///
+    /// After an error nobody takes another share, and those that were taken are finished. Of
+    /// several errors the one at the lowest position is given, so that everything before it is
+    /// done. `operation` is what an executor that keeps a panic to itself is blamed for.
+    pub(crate) fn share_out<T>(
+        &self,
+        range: Range<u64>,
+        share: u64,
+        operation: Operation,
+        tools: impl Fn() -> T + Sync,
+        work: impl Fn(&mut T, Range<u64>) -> Result<(), Error> + Sync,
+    ) -> Result<(), Stopped> {
+        let next = AtomicU64::new(range.start);
+        let stopped: Mutex<Option<Stopped>> = Mutex::new(None);
+        let (over, panicked) = (AtomicBool::new(false), AtomicBool::new(false));
+        let job = || {
+            let mut tools = tools();
+            let guard = NoteIfDropped([&over, &panicked]);
+            while !over.load(Ordering::Acquire) {
+                let at = next.fetch_add(share, Ordering::Relaxed);
+                if at >= range.end {
+                    break;
+                }
+                let end = at.saturating_add(share).min(range.end);
+                let Err(cause) = work(&mut tools, at..end) else {
+                    continue;
+                };
+                over.store(true, Ordering::Release);
+                // Each holder only replaces the value.
+                let mut stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
+                if stopped.as_ref().is_none_or(|lowest| at < lowest.at) {
+                    *stopped = Some(Stopped { at, cause });
+                }
+            }
+            std::mem::forget(guard);
+        };
+        self.run(&job);
+        if panicked.into_inner() {
+            // Reached only if an executor kept a panic to itself; nobody knows where it was.
+            return Err(Stopped {
+                at: range.start,
+                cause: BlockError::FailStop { operation }.into(),
+            });
+        }
+        match stopped.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(stopped) => Err(stopped),
+            None => Ok(()),
+        }
+    }
+
     /// Calls `job` on all threads at once, until each call has returned.
-    pub(crate) fn run(&self, job: &(dyn Fn() + Sync)) {
+    fn run(&self, job: &(dyn Fn() + Sync)) {
         let helpers = self.count() - 1;
         if helpers > 0 {
             self.0.run(helpers, job);
         }
         // An executor may have called nobody; then the work is still there.
         job();
+    }
+}
+
+/// Work on a range that stopped at `at`, and why; everything before is done.
+pub(crate) struct Stopped {
+    pub(crate) at: u64,
+    pub(crate) cause: Error,
+}
+
+/// Sets flags when it is dropped: by a panic, else it is forgotten.
+struct NoteIfDropped<'a>([&'a AtomicBool; 2]);
+
+impl Drop for NoteIfDropped<'_> {
+    fn drop(&mut self) {
+        for flag in self.0 {
+            flag.store(true, Ordering::Release);
+        }
     }
 }
 

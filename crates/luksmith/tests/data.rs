@@ -14,7 +14,8 @@ use luksmith::block::{
 use luksmith::integrity::{Devices, Layout};
 use luksmith::{
     CandidateKey, Error, ErrorKind, ExportOptions, FormatOptions, Init, Journal, NewKeys, OnError,
-    OpenOptions, SparseFile, Stream, Threads, Unlock, Volume, format, open,
+    OpenOptions, Part, SparseFile, Stream, Unlock, Volume, Workers, export_device, format, open,
+    verify_device,
 };
 use luksmith_testkit::{Prng, TestImage, test_images};
 
@@ -64,9 +65,13 @@ fn exactly_the_damaged_blocks_are_found() {
     let stats = volume.stats();
     assert_eq!((stats.tampered_requests, stats.tampered_sectors), (1, 24));
     assert_eq!((stats.reads, stats.failures), (0, 0));
-    for threads in [Threads::ONE, Threads::default()] {
+    for workers in [Workers::none(), Workers::threads(3)] {
+        let key = CandidateKey::new(&image.volume_key).expect("a key");
+        let options = OpenOptions::new().workers(workers);
+        let damaged = damage(&image, &clean, &[3, 4, blocks - 1]);
+        let volume = open(damaged, Unlock::VolumeKey(&key), &options).expect("the volume opens");
         let control = Control::new();
-        let report = volume.verify(threads, &control).unwrap();
+        let report = volume.verify(Part::ALL, &control).unwrap();
         assert_eq!(
             report.tampered.ranges(),
             [
@@ -78,6 +83,22 @@ fn exactly_the_damaged_blocks_are_found() {
         assert!(report.unreadable.is_empty());
         assert!(!report.is_clean());
         assert_eq!(control.progress().done, volume.size().get());
+        // A part says nothing about the rest.
+        let control = Control::new();
+        let part = Part::starting_at(ByteOffset::new(4 * 4096)).len(ByteLen::new(8192));
+        let report = volume.verify(part, &control).unwrap();
+        assert_eq!(report.bytes, 8192);
+        assert_eq!(control.progress().total, 8192);
+        assert_eq!(report.tampered.ranges(), [(SectorNumber::new(32), 8)]);
+        let part = Part::starting_at(ByteOffset::new(5 * 4096)).len(ByteLen::new(4096));
+        assert!(volume.verify(part, &control).unwrap().is_clean());
+        for part in [
+            Part::starting_at(ByteOffset::new(100)),
+            Part::ALL.len(ByteLen::new(volume.size().get() + 4096)),
+        ] {
+            let error = volume.verify(part, &control).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Caller, "{error}");
+        }
     }
     let mut one = [0; 4096];
     volume.read_at(ByteOffset::new(2 * 4096), &mut one).unwrap();
@@ -104,13 +125,13 @@ fn an_export_stops_at_damage_or_puts_zeros_there_and_says_so() {
     assert_eq!(report.tampered.ranges(), [(SectorNumber::new(24), 8)]);
     assert!(report.unreadable.is_empty());
     // A part that the damage is not in.
-    let part = ExportOptions::new()
-        .start(ByteOffset::new(4 * 4096))
-        .len(ByteLen::new(8192));
+    let part = Part::starting_at(ByteOffset::new(4 * 4096)).len(ByteLen::new(8192));
+    let part = ExportOptions::new().part(part);
     let (report, out) = export(&part, &volume).unwrap();
     assert_eq!(report.bytes, 8192);
     assert!(out == expected[4 * 4096..6 * 4096]);
-    let past = ExportOptions::new().start(ByteOffset::new(volume.size().get() + 4096));
+    let past = Part::starting_at(ByteOffset::new(volume.size().get() + 4096));
+    let past = ExportOptions::new().part(past);
     assert_eq!(
         export(&past, &volume).unwrap_err().kind(),
         ErrorKind::Caller
@@ -319,7 +340,7 @@ fn what_is_discarded_gives_storage_back_and_reads_without_error() {
             "{journal:?}: {full} bytes before, {left} after"
         );
         let volume = reopened();
-        let report = volume.verify(Threads::default(), &Control::new()).unwrap();
+        let report = volume.verify(Part::ALL, &Control::new()).unwrap();
         assert!(report.is_clean(), "{journal:?}: {report:?}");
         let mut rest = vec![0; 8 * MIB];
         volume.read_at(ByteOffset::ZERO, &mut rest).unwrap();
@@ -337,7 +358,7 @@ fn what_is_discarded_gives_storage_back_and_reads_without_error() {
 fn a_volume_without_tags_cannot_be_verified() {
     let image = image("luks2-default");
     let volume = opened(&image, image.device("image"));
-    let error = volume.verify(Threads::ONE, &Control::new()).unwrap_err();
+    let error = volume.verify(Part::ALL, &Control::new()).unwrap_err();
     assert!(matches!(error, Error::NothingToVerify), "{error}");
 }
 
@@ -358,10 +379,11 @@ fn a_volume_opened_for_reading_says_so() {
     }
 }
 
-/// A device that refuses everything after so many reads.
+/// A device that refuses everything after so many reads, and can never read one place.
 struct Stopping {
     device: MemDevice,
     reads: std::sync::atomic::AtomicU32,
+    bad: Option<ByteOffset>,
 }
 
 impl BlockDevice for Stopping {
@@ -382,6 +404,14 @@ impl BlockDevice for Stopping {
             });
         }
         self.reads.store(left - 1, Ordering::SeqCst);
+        let touched = at.get()..at.get() + buf.len() as u64;
+        if self.bad.is_some_and(|bad| touched.contains(&bad.get())) {
+            return Err(BlockError::Io {
+                operation: luksmith::block::Operation::Read,
+                at,
+                failure: luksmith_testkit::FAULT_FAILURE,
+            });
+        }
         self.device.read_at(at, buf)
     }
 
@@ -394,6 +424,13 @@ impl BlockDevice for Stopping {
     }
 }
 
+fn is_fail_stop(error: &Error) -> bool {
+    let source = BlockError::FailStop {
+        operation: luksmith::block::Operation::Flush,
+    };
+    matches!(error, Error::Device { source: found } if *found == source)
+}
+
 /// Every sector used to be listed as unreadable.
 #[test]
 fn a_device_that_has_stopped_ends_a_verification_with_its_error() {
@@ -401,20 +438,138 @@ fn a_device_that_has_stopped_ends_a_verification_with_its_error() {
     let device = Arc::new(Stopping {
         device: image.device("image"),
         reads: u32::MAX.into(),
+        bad: None,
     });
     let volume = opened(&image, Arc::clone(&device));
     device.reads.store(1, std::sync::atomic::Ordering::SeqCst);
-    let error = volume
-        .verify(Threads::default(), &Control::new())
-        .unwrap_err();
+    let error = volume.verify(Part::ALL, &Control::new()).unwrap_err();
+    assert!(is_fail_stop(&error), "{error}");
+}
+
+/// Sectors that the medium cannot read are told apart from those that were changed, in one request
+/// and in all reports; an export that goes on over damage used to go on over a stopped device too.
+#[test]
+fn a_failing_medium_is_told_apart_from_tampering() {
+    let image = image("luks2-hmac-sha256");
+    let clean = opened(&image, image.device("image"));
+    let start = clean.data_offset().sector().expect("a sector");
+    let devices = Devices::interleaved(image.device("image"));
+    let superblock = devices.read_superblock(start).expect("a superblock");
+    let layout = Layout::of(&superblock, devices.sizes(), start, 128).expect("a layout");
+    let bad = layout.locate(SectorNumber::new(7 * 8)).expect("a block");
+    let damaged = damage(&image, &clean, &[3]);
+    let stopping = Arc::new(Stopping {
+        device: damaged,
+        reads: u32::MAX.into(),
+        bad: Some(bad.data),
+    });
+    let volume = opened(&image, Arc::clone(&stopping));
+    let report = volume.verify(Part::ALL, &Control::new()).unwrap();
+    assert_eq!(report.tampered.ranges(), [(SectorNumber::new(24), 8)]);
+    assert_eq!(report.unreadable.ranges(), [(SectorNumber::new(56), 8)]);
+    let zeroing = ExportOptions::new().on_error(OnError::Zero);
+    let export =
+        |volume: &Volume| volume.export(&mut Stream(std::io::sink()), &zeroing, &Control::new());
+    let exported = export(&volume).unwrap();
+    assert_eq!(exported.tampered, report.tampered);
+    assert_eq!(exported.unreadable, report.unreadable);
+    // One request after the other: one kind of error each, and its own counter.
+    let before = volume.stats();
+    let mut block = [0; 4096];
+    let kind = |block: u64, buf: &mut [u8]| {
+        let read = volume.read_at(ByteOffset::new(block * 4096), buf);
+        read.map_err(|error| Error::from(error).kind())
+    };
+    assert_eq!(kind(3, &mut block), Err(ErrorKind::Tampered));
+    assert_eq!(kind(7, &mut block), Err(ErrorKind::Device));
+    assert_eq!(kind(8, &mut block), Ok(()));
+    let stats = volume.stats();
+    assert_eq!(stats.tampered_requests, before.tampered_requests + 1);
+    assert_eq!(stats.tampered_sectors, before.tampered_sectors + 8);
+    assert_eq!(stats.failures, before.failures + 1);
+    stopping.reads.store(2, std::sync::atomic::Ordering::SeqCst);
+    let error = export(&volume).unwrap_err();
+    assert!(is_fail_stop(&error), "{error}");
+}
+
+#[test]
+fn a_device_on_its_own_is_verified_and_exported_by_all_workers_too() {
+    use luksmith::integrity::{DigestName, FormatRequest, HashedDevice};
+
+    let disk = Arc::new(MemDevice::from_bytes(&vec![0; 3 << 20], SectorSize::S512));
+    let request = FormatRequest::new(32, SectorSize::S4096).unwrap();
+    luksmith::integrity::format(&Devices::interleaved(&disk), &request, None, None).unwrap();
+    let open = |disk: &Arc<MemDevice>| {
+        let devices = Devices::interleaved(Arc::clone(disk));
+        let options = luksmith::integrity::OpenOptions::new();
+        let sha256 = DigestName::parse("sha256").unwrap();
+        HashedDevice::open(devices, options, sha256, None).unwrap()
+    };
+    let device = open(&disk);
+    let mut data = vec![0x5a; device.size().to_usize().unwrap()];
+    device.write_at(ByteOffset::ZERO, &data).unwrap();
+    device.close().unwrap();
+    let device = open(&disk);
+    let mut bytes = disk.to_vec();
+    for block in [1_u64, 200] {
+        let place = device
+            .layout()
+            .locate(SectorNumber::new(block * 8))
+            .unwrap();
+        let place = usize::try_from(place.data.get()).unwrap();
+        bytes[place] ^= 1;
+    }
+    let device = open(&Arc::new(MemDevice::from_bytes(&bytes, SectorSize::S512)));
+    for workers in [Workers::none(), Workers::threads(3)] {
+        let report = verify_device(&device, Part::ALL, &workers, &Control::new()).unwrap();
+        assert_eq!(report.bytes, data.len() as u64);
+        let bad = [(SectorNumber::new(8), 8), (SectorNumber::new(1600), 8)];
+        assert_eq!(report.tampered.ranges(), bad);
+        let part = Part::starting_at(ByteOffset::new(2 * 4096)).len(ByteLen::new(8192));
+        let report = verify_device(&device, part, &workers, &Control::new()).unwrap();
+        assert!(report.is_clean());
+        let mut out = Vec::new();
+        let zeroing = ExportOptions::new().on_error(OnError::Zero);
+        let mut sink = Stream(&mut out);
+        let report = export_device(&device, &mut sink, &zeroing, &workers, &Control::new());
+        assert_eq!(report.unwrap().tampered.ranges(), bad);
+        data[4096..8192].fill(0);
+        data[200 * 4096..201 * 4096].fill(0);
+        assert!(out == data);
+    }
+}
+
+/// The error told of a mode that volumes did not have.
+#[test]
+fn a_ruined_journal_is_left_aside_where_that_is_asked_for() {
+    let image = image("luks2-hmac-dirty");
+    let mut bytes = image.file("image");
+    let superblock = bytes.windows(8).position(|at| at == b"integrt\0");
+    let journal = superblock.expect("a superblock") + 4096;
+    bytes[journal..][..264 * 512].fill(0xee);
+    let key = CandidateKey::new(&image.volume_key).expect("a key");
+    let open = |options: &OpenOptions| {
+        let device = MemDevice::from_bytes(&bytes, SectorSize::S512);
+        open(device, Unlock::VolumeKey(&key), options)
+    };
+    for options in [OpenOptions::new(), OpenOptions::new().read_only()] {
+        assert_eq!(open(&options).unwrap_err().kind(), ErrorKind::Malformed);
+    }
+    let volume = open(&OpenOptions::new().journal(Journal::Ignore)).unwrap();
     assert!(
-        matches!(
-            error,
-            Error::Device {
-                source: BlockError::FailStop { .. }
-            }
-        ),
-        "{error}"
+        volume
+            .verify(Part::ALL, &Control::new())
+            .unwrap()
+            .is_clean()
+    );
+    assert!(volume.capabilities().read_only && !volume.uses_journal());
+    let write = volume.write_at(ByteOffset::ZERO, &[0; 4096]);
+    assert_eq!(write, Err(BlockError::ReadOnly));
+    let tables = volume.dm_tables("v", "/dev/x", luksmith::DmKey::Keyring);
+    assert!(
+        tables[0].line().contains(" 32 R 1 "),
+        "{}",
+        tables[0].line()
     );
 }
 
@@ -433,7 +588,7 @@ fn cancelling_stops_an_export_and_a_verification() {
             source: BlockError::Cancelled
         }
     ));
-    let error = volume.verify(Threads::default(), &control).unwrap_err();
+    let error = volume.verify(Part::ALL, &control).unwrap_err();
     assert!(matches!(
         error,
         Error::Device {

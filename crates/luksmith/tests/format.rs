@@ -13,7 +13,7 @@ use luksmith::keyslot::{Argon2Cost, Argon2Variant, Kdf};
 use luksmith::rand_core;
 use luksmith::{
     CandidateKey, Error, ErrorKind, FormatOptions, HeaderPlace, Init, KdfChoice, NewKeys,
-    OpenOptions, Overwrite, Passphrase, Threads, Unlock, Volume, format, format_with, open,
+    OpenOptions, Overwrite, Part, Passphrase, Threads, Unlock, Volume, format, format_with, open,
 };
 use luksmith_testkit::{CrashDevice, CrashOptions, Prng};
 
@@ -133,12 +133,12 @@ fn a_wiped_volume_reads_as_zeros_and_one_with_tags_alone_as_noise() {
     assert_eq!(control.progress().done, volume.size().get());
     let medium = device(24 << 20);
     let volume = made(&medium, &options.clone().init(Init::Tags));
-    let report = volume.verify(Threads::ONE, &Control::new()).unwrap();
+    let report = volume.verify(Part::ALL, &Control::new()).unwrap();
     assert!(report.is_clean());
     assert!(!is_zero(&volume));
     let medium = device(24 << 20);
     let volume = made(&medium, &options.init(Init::None));
-    let report = volume.verify(Threads::ONE, &Control::new()).unwrap();
+    let report = volume.verify(Part::ALL, &Control::new()).unwrap();
     assert_eq!(report.tampered.sectors() * 512, volume.size().get());
     assert_eq!(report.tampered.ranges().len(), 1);
 }
@@ -439,7 +439,7 @@ fn a_format_that_is_cut_off_leaves_the_whole_volume_or_none() {
                     Ok(volume) => {
                         whole += 1;
                         if volume.is_authenticated() {
-                            let report = volume.verify(Threads::ONE, &Control::new()).unwrap();
+                            let report = volume.verify(Part::ALL, &Control::new()).unwrap();
                             assert!(report.is_clean());
                         }
                         let mut sector = vec![0; volume.sector_size().bytes()];

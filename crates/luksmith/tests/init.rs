@@ -1,17 +1,16 @@
 //! What initialising costs, and how it is stopped and goes on.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use luksmith::block::{
-    BlockDevice, ByteLen, ByteOffset, Capabilities, Control, Error as BlockError, SectorSize,
-    SparseMemDevice,
+    BlockDevice, ByteLen, ByteOffset, Capabilities, Control, Error as BlockError, Operation,
+    SectorSize, SparseMemDevice,
 };
 use luksmith::{
     CandidateKey, Error, ErrorKind, FormatOptions, HeaderPlace, Init, Journal, NewKeys,
-    OpenOptions, Threads, Unlock, Volume, format, open,
+    OpenOptions, Part, Unlock, Volume, Workers, format, open,
 };
-use luksmith_testkit::{CountingDevice, CrashDevice, Fault, FaultDevice, FaultPlan};
+use luksmith_testkit::{Among, CountingDevice, CrashDevice, Fault, FaultDevice, FaultPlan};
 
 const MIB: u64 = 1 << 20;
 
@@ -30,8 +29,42 @@ fn made(device: impl BlockDevice + 'static, init: Init) -> Volume {
     format(device, NewKeys::none(), &ephemeral(init)).expect("a volume")
 }
 
-fn threads(count: usize) -> Threads {
-    Threads::new(NonZeroUsize::new(count).expect("at least one"))
+/// Header and key of a volume of which nothing is initialised, for opening it again.
+fn uninitialised(
+    device: impl BlockDevice + 'static,
+    options: &FormatOptions,
+) -> (Vec<u8>, Vec<u8>) {
+    let volume = format(device, NewKeys::none(), options).expect("a volume");
+    let header = volume.header_image().expect("an image");
+    let key = volume.volume_key().expect("the key").expose().to_vec();
+    volume.close().expect("a clean close");
+    (header, key)
+}
+
+/// A volume of which nothing is initialised, on a device that fails `count` operations of one kind
+/// from the given one on.
+fn failing(operation: Operation, from: u64, count: u64) -> Volume {
+    let disk = disk(64 * MIB);
+    let (header, key) = uninitialised(Arc::clone(&disk), &ephemeral(Init::None));
+    let faulty = Arc::new(FaultDevice::new(disk));
+    let volume = reopened(Arc::clone(&faulty), &header, &key, 2);
+    faulty.set_plan(Some(FaultPlan {
+        among: Among::Only(operation),
+        from,
+        count,
+        fault: Fault::Fails,
+    }));
+    volume
+}
+
+/// Gives the byte from which work goes on that the device stopped.
+fn stopped_at(result: Result<(), Error>) -> ByteOffset {
+    let error = result.expect_err("the device fails");
+    assert_eq!(error.kind(), ErrorKind::Device, "{error}");
+    match error {
+        Error::InitStopped { next, .. } => next,
+        other => panic!("{other}"),
+    }
 }
 
 #[test]
@@ -85,7 +118,7 @@ fn a_lazy_volume_costs_the_same_at_any_size_and_reads_as_zeros() {
             (block[0], block[4095], block[4096], block[8191]),
             (0, 0, 8, 8)
         );
-        let report = volume.verify(threads(2), &Control::new());
+        let report = volume.verify(Part::ALL, &Control::new());
         let report = report.expect("nothing fails");
         assert!(report.is_clean());
         assert_eq!(report.bytes, 8192);
@@ -116,7 +149,7 @@ fn what_a_host_puts_under_a_lazy_volume_does_not_show() {
         .read_at(ByteOffset::new(4096), &mut block)
         .expect("never written");
     let report = volume
-        .verify(threads(1), &Control::new())
+        .verify(Part::ALL, &Control::new())
         .expect("nothing fails");
     assert_eq!((report.tampered.sectors(), report.bytes), (8, 4096));
     // Zeros forget it, without writing.
@@ -137,13 +170,16 @@ fn lazy_initialisation_is_for_volumes_that_end_with_their_process() {
     let error = format(Arc::clone(&disk), NewKeys::none(), &options).expect_err("a header on disk");
     assert!(matches!(error, Error::FormatOption { .. }), "{error}");
     assert_eq!(disk.take().writes, 0);
-    let volume = made(Arc::clone(&disk), Init::Lazy);
-    let again = volume.initialise(Init::Wipe, ByteOffset::ZERO, threads(1), &Control::new());
+    let mut volume = made(Arc::clone(&disk), Init::Lazy);
+    let again = volume.initialise(Init::Wipe, ByteOffset::ZERO, &Control::new());
     assert!(matches!(again, Err(Error::FormatOption { .. })));
     let error = volume
         .grow(Init::Wipe, &Control::new())
         .expect_err("it ends with its process");
     assert!(matches!(error, Error::LazyVolume { .. }), "{error}");
+    let volume = made(crate::disk(64 * MIB), Init::Lazy);
+    let error = volume.shrink(ByteLen::new(32 * MIB), |_| panic!("nothing is to be cut"));
+    assert!(matches!(error, Err(Error::LazyVolume { .. })), "{error:?}");
 }
 
 /// Cancels its control after so many writes.
@@ -183,11 +219,17 @@ impl BlockDevice for Cancelling {
     }
 }
 
-fn reopened(device: impl BlockDevice + 'static, header: &[u8], key: &[u8]) -> Volume {
+fn reopened(
+    device: impl BlockDevice + 'static,
+    header: &[u8],
+    key: &[u8],
+    threads: usize,
+) -> Volume {
     let header = luksmith::block::MemDevice::from_bytes(header, SectorSize::S512);
     let key = CandidateKey::new(key).expect("a key");
     let options = OpenOptions::new()
         .detached_header(header)
+        .workers(Workers::threads(threads))
         .journal(Journal::Bypass);
     open(device, Unlock::VolumeKey(&key), &options).expect("the volume opens")
 }
@@ -203,11 +245,7 @@ fn work_that_was_cancelled_goes_on_where_it_was() {
             let empty = SparseMemDevice::new(ByteLen::new(bytes), SectorSize::S512);
             let options = ephemeral(Init::None).sector_size(sector_size);
             let disk = Arc::new(empty);
-            let volume = format(Arc::clone(&disk), NewKeys::none(), &options).expect("a volume");
-            let header = volume.header_image().expect("an image");
-            let key = volume.volume_key().expect("the key").expose().to_vec();
-            let size = volume.size().get();
-            volume.close().expect("a clean close");
+            let (header, key) = uninitialised(Arc::clone(&disk), &options);
             let mut made = vec![0; bytes.try_into().expect("small")];
             disk.read_at(ByteOffset::ZERO, &mut made)
                 .expect("a memory device");
@@ -219,9 +257,10 @@ fn work_that_was_cancelled_goes_on_where_it_was() {
                 control: Arc::clone(&control),
                 left: writes.into(),
             };
-            let volume = reopened(device, &header, &key);
+            let mut volume = reopened(device, &header, &key, count);
+            let size = volume.size().get();
             let error = volume
-                .initialise(init, ByteOffset::ZERO, threads(count), &control)
+                .initialise(init, ByteOffset::ZERO, &control)
                 .expect_err("it was cancelled");
             assert_eq!(error.kind(), ErrorKind::Caller);
             let Error::InitStopped { next, .. } = error else {
@@ -231,16 +270,14 @@ fn work_that_was_cancelled_goes_on_where_it_was() {
             // The power goes here. What lies before is initialised.
             let left = crash.durable().to_mem(SectorSize::S512);
             let disk = Arc::new(CountingDevice::new(left));
-            let volume = reopened(Arc::clone(&disk), &header, &key);
+            let mut volume = reopened(Arc::clone(&disk), &header, &key, count);
             let mut done = vec![1; next.get().try_into().expect("small")];
             volume
                 .read_at(ByteOffset::ZERO, &mut done)
                 .expect("it is initialised");
             disk.take();
             let control = Control::new();
-            volume
-                .initialise(init, next, threads(count), &control)
-                .expect("the rest");
+            volume.initialise(init, next, &control).expect("the rest");
             assert_eq!(control.progress().done, size);
             let again = disk.take().written_bytes;
             let rest = size - next.get();
@@ -250,7 +287,7 @@ fn work_that_was_cancelled_goes_on_where_it_was() {
             };
             assert!(again < most + MIB, "{again} bytes for {rest}");
             let report = volume
-                .verify(threads(2), &Control::new())
+                .verify(Part::ALL, &Control::new())
                 .expect("nothing fails");
             assert!(report.is_clean() && report.bytes == size);
         }
@@ -259,64 +296,60 @@ fn work_that_was_cancelled_goes_on_where_it_was() {
 
 #[test]
 fn a_last_flush_that_failed_tells_that_nothing_is_known_to_be_durable() {
-    let disk = disk(64 * MIB);
-    let volume = made(Arc::clone(&disk), Init::None);
-    let header = volume.header_image().expect("an image");
-    let key = volume.volume_key().expect("the key").expose().to_vec();
-    volume.close().expect("a clean close");
-    let faulty = Arc::new(FaultDevice::new(Arc::clone(&disk)));
-    let volume = reopened(Arc::clone(&faulty), &header, &key);
-    faulty.set_plan(Some(FaultPlan {
-        among: luksmith_testkit::Among::Only(luksmith::block::Operation::Flush),
-        from: 0,
-        count: u64::MAX,
-        fault: Fault::Fails,
-    }));
+    let mut volume = failing(Operation::Flush, 0, u64::MAX);
     let from = ByteOffset::new(4 * MIB);
-    let error = volume
-        .initialise(Init::Tags, from, threads(2), &Control::new())
-        .expect_err("the flush fails");
-    assert_eq!(error.kind(), ErrorKind::Device, "{error}");
-    let Error::InitStopped { next, .. } = error else {
-        panic!("{error}");
-    };
-    assert_eq!(next, from);
+    let done = volume.initialise(Init::Tags, from, &Control::new());
+    assert_eq!(stopped_at(done), from);
 }
 
 #[test]
 fn work_that_failed_tells_from_where_it_goes_on() {
-    let disk = disk(64 * MIB);
-    let volume = made(Arc::clone(&disk), Init::None);
-    let header = volume.header_image().expect("an image");
-    let key = volume.volume_key().expect("the key").expose().to_vec();
-    volume.close().expect("a clean close");
-    let faulty = Arc::new(FaultDevice::new(Arc::clone(&disk)));
-    let volume = reopened(Arc::clone(&faulty), &header, &key);
-    faulty.set_plan(Some(FaultPlan {
-        among: luksmith_testkit::Among::Only(luksmith::block::Operation::Write),
-        from: 300,
-        count: 1,
-        fault: Fault::Fails,
-    }));
-    let control = Control::new();
-    let error = volume
-        .initialise(Init::Wipe, ByteOffset::ZERO, threads(2), &control)
-        .expect_err("a write fails");
-    assert_eq!(error.kind(), ErrorKind::Device, "{error}");
-    let Error::InitStopped { next, .. } = error else {
-        panic!("{error}");
-    };
+    let mut volume = failing(Operation::Write, 300, 1);
+    let done = volume.initialise(Init::Wipe, ByteOffset::ZERO, &Control::new());
+    let next = stopped_at(done);
     // 300 requests of 64 KiB are more than four chunks of 4 MiB.
     assert!(
-        next.get() >= 8 * MIB && next.get() % (4 * MIB) == 0,
+        next.get() >= 8 * MIB && next.get().is_multiple_of(4 * MIB),
         "{next}"
     );
     // A failed write of data fails that request alone: the same volume goes on.
     volume
-        .initialise(Init::Wipe, next, threads(2), &Control::new())
+        .initialise(Init::Wipe, next, &Control::new())
         .expect("the rest");
     let report = volume
-        .verify(threads(2), &Control::new())
+        .verify(Part::ALL, &Control::new())
         .expect("nothing fails");
     assert!(report.is_clean());
+}
+
+/// It used to answer that zeros were written, on a device that takes no writes any more.
+#[test]
+fn a_lazy_volume_that_has_stopped_takes_no_zeros_and_no_discards() {
+    let faulty = Arc::new(FaultDevice::new(disk(64 * MIB)));
+    let volume = made(Arc::clone(&faulty), Init::Lazy);
+    volume
+        .write_at(ByteOffset::ZERO, &[7; 4096])
+        .expect("room enough");
+    let len = ByteLen::new(4096);
+    volume
+        .write_zeroes(ByteOffset::new(8192), len)
+        .expect("it runs");
+    faulty.set_plan(Some(FaultPlan {
+        among: Among::Only(Operation::Flush),
+        from: 0,
+        count: 1,
+        fault: Fault::Fails,
+    }));
+    volume.flush().expect_err("the device fails once");
+    let stopped = Err(BlockError::FailStop {
+        operation: Operation::Flush,
+    });
+    assert_eq!(volume.write_at(ByteOffset::ZERO, &[7; 4096]), stopped);
+    assert_eq!(volume.write_zeroes(ByteOffset::ZERO, len), stopped);
+    // Nothing was forgotten, and what was written is still read.
+    let mut block = [0; 4096];
+    volume
+        .read_at(ByteOffset::ZERO, &mut block)
+        .expect("reads go on");
+    assert_eq!(block, [7; 4096]);
 }

@@ -11,7 +11,7 @@ use luksmith::hash::HashName;
 use luksmith::header::luks2::HeaderSize;
 use luksmith::keyslot::{Argon2Cost, Argon2Variant, Kdf};
 use luksmith::{
-    DmKey, ErrorKind, FormatOptions, Init, KdfChoice, NewKeys, OpenOptions, Passphrase, Threads,
+    DmKey, ErrorKind, FormatOptions, Init, KdfChoice, NewKeys, OpenOptions, Part, Passphrase,
     Unlock, Volume, format, open, test_key,
 };
 use luksmith_testkit::{Prng, interop, sha256_hex};
@@ -170,7 +170,7 @@ fn the_kernel_and_we_read_what_the_other_wrote() {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(back == pattern(7), "{name}: what the kernel wrote");
         if volume.is_authenticated() {
-            let report = volume.verify(Threads::ONE, &Control::new());
+            let report = volume.verify(Part::ALL, &Control::new());
             assert!(report.expect("a verification").is_clean(), "{name}");
         }
     }

@@ -77,6 +77,11 @@ fn every_error() -> Vec<Error> {
             segment: 0,
             len: ByteLen::new(4096),
         },
+        Error::NotSmaller {
+            device: ByteLen::new(2 << 20),
+            room: ByteLen::new(1 << 20),
+            size: ByteLen::new(4096),
+        },
         Error::FormatOption {
             option: "cipher",
             found: "cipher_null-ecb".into(),

@@ -13,7 +13,7 @@ use luksmith::block::{
 use luksmith::header::{Header, Limits};
 use luksmith::{
     CandidateKey, Error, ErrorKind, IntegrityRequirement, JournalTrust, NullCipher, OpenOptions,
-    Passphrase, Threads, Unlock, Violation, Volume, open, test_key,
+    Part, Passphrase, Unlock, Violation, Volume, open, test_key,
 };
 use luksmith_testkit::{TestImage, test_images};
 
@@ -321,7 +321,7 @@ fn a_changed_journal_entry_is_not_applied() {
     let trusting = OpenOptions::new().journal_trust(JournalTrust::Trust);
     let volume = opened(&changed, &trusting).unwrap();
     let report = volume
-        .verify(Threads::ONE, &luksmith::block::Control::new())
+        .verify(Part::ALL, &luksmith::block::Control::new())
         .unwrap();
     assert_eq!(report.tampered.sectors(), 8);
 }

@@ -4,7 +4,7 @@
 use luksmith::block::{BlockDevice, ByteLen, Control};
 use luksmith::{
     CandidateKey, DmKey, ErrorKind, ExportOptions, NullCipher, NullCipherKeyslots, OpenOptions,
-    Passphrase, Stream, Threads, Unlock, Volume, open,
+    Part, Passphrase, Stream, Unlock, Volume, open,
 };
 use luksmith_testkit::{TestImage, sha256_hex, test_images};
 
@@ -83,7 +83,7 @@ fn every_image_exports_to_the_kernels_plaintext_by_passphrase_and_by_volume_key(
             let held = volume.volume_key().expect("the key was to be kept");
             assert_eq!(held.expose(), image.volume_key, "{name}");
             if volume.is_authenticated() {
-                let report = volume.verify(Threads::default(), &Control::new()).unwrap();
+                let report = volume.verify(Part::ALL, &Control::new()).unwrap();
                 assert!(report.is_clean(), "{name}: {report:?}");
                 assert_eq!(report.bytes, image.size, "{name}");
             }

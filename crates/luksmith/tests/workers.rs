@@ -17,7 +17,7 @@ use luksmith::integrity::{Devices, Layout};
 use luksmith::simd::{Backend, HashBackend, Run, TagKey, XtsKey, seal};
 use luksmith::{
     CandidateKey, Error, ExportOptions, FormatOptions, HeaderPlace, Init, Journal, KdfChoice,
-    NewKeys, OnError, OpenOptions, SparseFile, Stream, Unlock, Volume, Workers, format, open,
+    NewKeys, OnError, OpenOptions, Part, SparseFile, Stream, Unlock, Volume, Workers, format, open,
 };
 use luksmith_testkit::paint;
 use proptest::prelude::*;
@@ -408,7 +408,7 @@ fn an_export_that_failed_leaves_what_is_whole_and_never_its_full_length() {
         let volume = made.over(bad, workers);
         let file = tempfile::NamedTempFile::new().expect("a file");
         let mut sink = SparseFile::new(file.reopen().expect("a file")).expect("emptied");
-        let part = ExportOptions::new().len(ByteLen::new(1 << 20));
+        let part = ExportOptions::new().part(Part::ALL.len(ByteLen::new(1 << 20)));
         let part = volume.export(&mut sink, &part, &Control::new());
         part.expect("this part can be read");
         let error = volume.export(&mut sink, &ExportOptions::new(), &Control::new());
@@ -439,7 +439,7 @@ fn exports_into_one_file_follow_each_other() {
         .expect("a write");
     let file = tempfile::NamedTempFile::new().expect("a file");
     let mut sink = SparseFile::new(file.reopen().expect("a file")).expect("emptied");
-    let options = ExportOptions::new().len(ByteLen::new(3 << 20));
+    let options = ExportOptions::new().part(Part::ALL.len(ByteLen::new(3 << 20)));
     // By position, in order, by position.
     for options in [options, options.on_error(OnError::Zero), options] {
         let report = volume.export(&mut sink, &options, &Control::new());

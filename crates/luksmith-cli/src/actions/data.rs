@@ -8,15 +8,16 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use luksmith::{
-    BadRanges, ExportOptions, ExportReport, ExportSink, OnError, SparseFile, Stream,
-    block::{BlockDevice, ByteLen, ByteOffset},
+    ExportOptions, ExportSink, OnError, SparseFile, Stream,
+    block::{BlockDevice, ByteOffset},
 };
 
 use crate::{
     context::Context,
+    damage,
     failure::{Failure, Kind},
     keys::KeyArgs,
-    options::{DeviceArgs, LimitArgs},
+    options::{DeviceArgs, LimitArgs, PartArgs, RecoveryArgs},
     progress::{Work, watched},
     size::{human, parse_size},
     unlocking::{Access, Request, TokenArgs},
@@ -30,13 +31,10 @@ pub(crate) struct Export {
     /// File to write; standard output without it or with `-`
     out: Option<PathBuf>,
 
-    /// Starts at this byte of the volume, where one of its sectors begins
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "0", hide_default_value = true)]
-    offset: u64,
-
-    /// Ends after this many bytes, whole sectors of the volume
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    length: Option<u64>,
+    #[command(flatten)]
+    part: PartArgs,
+    #[command(flatten)]
+    recovery: RecoveryArgs,
 
     /// Writes zeros instead of leaving holes
     #[arg(long)]
@@ -54,12 +52,22 @@ pub(crate) struct Export {
     limits: LimitArgs,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum OnErrorArg {
+/// What an export does with sectors that cannot be read or do not verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OnErrorArg {
     /// Stop there
     Stop,
     /// Write zeros in their place, and list them at the end
     Zero,
+}
+
+impl OnErrorArg {
+    pub(super) const fn choice(self) -> OnError {
+        match self {
+            Self::Stop => OnError::Stop,
+            Self::Zero => OnError::Zero,
+        }
+    }
 }
 
 impl Export {
@@ -76,23 +84,17 @@ impl Export {
             limits: &self.limits,
             tokens: Some(&self.tokens),
         };
-        let volume = request.open(Access::Read, context, |options| options)?;
-        let mut options = ExportOptions::new()
-            .start(ByteOffset::new(self.offset))
-            .on_error(match self.on_error {
-                OnErrorArg::Stop => OnError::Stop,
-                OnErrorArg::Zero => OnError::Zero,
-            });
-        if let Some(length) = self.length {
-            options = options.len(ByteLen::new(length));
-        }
-        let length = ByteLen::new(self.length.unwrap_or(0));
+        let volume = request.open(Access::Read, context, |options| {
+            self.recovery.apply(options)
+        })?;
+        let options = ExportOptions::new()
+            .part(self.part.part())
+            .on_error(self.on_error.choice());
         let path = &self.device.device;
-        volume
-            .check_range(ByteOffset::new(self.offset), length)
-            .map_err(|error| Failure::from(luksmith::Error::from(error)).at(path))?;
+        let inside = self.part.check(&volume);
+        inside.map_err(|failure| failure.at(path))?;
         // Only now: a wrong key must not empty a file.
-        let mut sink = self.sink(out)?;
+        let mut sink = sink(out, self.no_sparse)?;
         let work = Work {
             name: "export",
             device: &path.display().to_string(),
@@ -101,61 +103,65 @@ impl Export {
         let report = watched(context, work, |control| {
             volume.export(sink.as_mut(), &options, control)
         })?;
-        let report = report.map_err(|error| {
-            let failure = Failure::from(error).at(path);
-            match out {
-                Some(out) => failure.hint(format!("{} is not complete", out.display())),
-                None => failure,
-            }
-        })?;
+        let report = report.map_err(|error| not_complete(error, out).at(path))?;
         volume
             .close()
             .map_err(|error| Failure::from(error).at(path))?;
-        told(&report).map_err(|failure| failure.at(path))
+        damage::replaced(&report).map_err(|failure| failure.at(path))
     }
+}
 
-    fn sink(&self, out: Option<&Path>) -> Result<Box<dyn ExportSink>, Failure> {
-        let Some(path) = out else {
-            return Ok(Box::new(Pipe(Stream(io::stdout()))));
-        };
-        let open = || -> io::Result<Box<dyn ExportSink>> {
-            let mut options = OpenOptions::new();
-            // Emptied below, once nobody else is found to use it.
-            options.read(true).write(true).create(true).truncate(false);
-            #[cfg(unix)]
-            {
-                use std::os::unix::fs::OpenOptionsExt;
-                options.mode(0o600);
-            }
-            let file = options.open(path)?;
-            match file.try_lock() {
-                Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::ResourceBusy.into()),
-                Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
-                    return Err(error);
-                }
-                _ => {}
-            }
-            if !file.metadata()?.is_file() {
-                return Ok(Box::new(Stream(file)));
-            }
-            if self.no_sparse {
-                file.set_len(0)?;
-                return Ok(Box::new(Whole(Stream(file))));
-            }
-            Ok(Box::new(SparseFile::new(file)?))
-        };
-        open().map_err(|error| {
-            match error.kind() {
-                // The volume's own file is locked too, by this action.
-                io::ErrorKind::ResourceBusy => Failure::new(
-                    Kind::BUSY,
-                    "this file is in use, by this action or another program; name another one",
-                ),
-                _ => Failure::new(Kind::DEVICE, error.to_string()),
-            }
-            .at(path)
-        })
+/// Tells why an export failed, and what it left behind.
+pub(super) fn not_complete(error: luksmith::Error, out: Option<&Path>) -> Failure {
+    let failure = Failure::from(error);
+    match out {
+        Some(out) => failure.hint(format!("{} is not complete", out.display())),
+        None => failure,
     }
+}
+
+/// Opens what an export writes to: a file, or standard output for `None`.
+pub(super) fn sink(out: Option<&Path>, no_sparse: bool) -> Result<Box<dyn ExportSink>, Failure> {
+    let Some(path) = out else {
+        return Ok(Box::new(Pipe(Stream(io::stdout()))));
+    };
+    let open = || -> io::Result<Box<dyn ExportSink>> {
+        let mut options = OpenOptions::new();
+        // Emptied below, once nobody else is found to use it.
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600);
+        }
+        let file = options.open(path)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::ResourceBusy.into()),
+            Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        if !file.metadata()?.is_file() {
+            return Ok(Box::new(Stream(file)));
+        }
+        if no_sparse {
+            file.set_len(0)?;
+            return Ok(Box::new(Whole(Stream(file))));
+        }
+        Ok(Box::new(SparseFile::new(file)?))
+    };
+    open().map_err(|error| {
+        match error.kind() {
+            // The volume's own file is locked too, by this action.
+            io::ErrorKind::ResourceBusy => Failure::new(
+                Kind::BUSY,
+                "this file is in use, by this action or another program; name another one",
+            ),
+            _ => Failure::new(Kind::DEVICE, error.to_string()),
+        }
+        .at(path)
+    })
 }
 
 /// A file without holes, durable at the end.
@@ -192,29 +198,6 @@ impl ExportSink for Pipe {
     }
 }
 
-/// Lists what was replaced by zeros.
-fn told(report: &ExportReport) -> Result<(), Failure> {
-    if report.tampered.is_empty() && report.unreadable.is_empty() {
-        return Ok(());
-    }
-    list("tag does not match", &report.tampered);
-    list("cannot be read", &report.unreadable);
-    let sectors = report.tampered.sectors() + report.unreadable.sectors();
-    Err(Failure::new(
-        Kind::DAMAGED,
-        format!("{sectors} sectors of 512 bytes were replaced by zeros"),
-    ))
-}
-
-fn list(what: &str, bad: &BadRanges) {
-    for (first, count) in bad.ranges() {
-        eprintln!("sectors {first} to {}: {what}", first.get() + count - 1);
-    }
-    if bad.unlisted() > 0 {
-        eprintln!("and {} more ranges: {what}", bad.unlisted());
-    }
-}
-
 #[derive(Args, Debug)]
 pub(crate) struct Import {
     #[command(flatten)]
@@ -244,18 +227,7 @@ impl Import {
                  file to import",
             ));
         }
-        let (mut source, len): (Box<dyn Read>, Option<u64>) = match input {
-            None => (Box::new(io::stdin()), None),
-            Some(path) => {
-                let opened = File::open(path).and_then(|file| {
-                    let metadata = file.metadata()?;
-                    Ok((file, metadata.is_file().then_some(metadata.len())))
-                });
-                let (file, len) = opened
-                    .map_err(|error| Failure::new(Kind::DEVICE, error.to_string()).at(path))?;
-                (Box::new(file), len)
-            }
-        };
+        let (mut source, len) = source(input)?;
         let request = Request {
             device: &self.device,
             keys: &self.keys,
@@ -264,16 +236,8 @@ impl Import {
         };
         let volume = request.open(Access::Write, context, |options| options)?;
         let path = &self.device.device;
-        let room = volume.size().get().checked_sub(self.offset);
-        if room.is_none() || len.is_some_and(|len| Some(len) > room) {
-            return Err(Failure::caller(format!(
-                "{} at byte {} do not fit a volume of {}; nothing was written",
-                len.map_or_else(|| "data".to_owned(), human),
-                self.offset,
-                human(volume.size().get()),
-            ))
-            .at(path));
-        }
+        let fits = check_fits(&volume, self.offset, len);
+        fits.map_err(|failure| failure.at(path))?;
         let work = Work {
             name: "import",
             device: &path.display().to_string(),
@@ -285,13 +249,55 @@ impl Import {
             (result, control.progress().done)
         })?;
         let (result, written) = done;
-        // In any case what was written becomes durable, so that the message below is true.
+        // In any case what was written is made durable, so that the message is true.
         let closed = volume.close();
-        result.map_err(|error| {
-            Failure::from(error).at(path).hint(format!(
-                "the first {written} bytes of the data were written"
-            ))
-        })?;
-        closed.map_err(|error| Failure::from(error).at(path))
+        imported(result, closed, written).map_err(|failure| failure.at(path))
     }
+}
+
+/// Tells how an import ended, and of one that failed how much of the data it wrote.
+pub(super) fn imported(
+    result: Result<u64, luksmith::Error>,
+    closed: Result<(), impl Into<luksmith::Error>>,
+    written: u64,
+) -> Result<(), Failure> {
+    let Err(error) = result else {
+        return Ok(closed.map_err(Into::into)?);
+    };
+    Err(Failure::from(error).hint(match closed {
+        Ok(()) => format!("the first {written} bytes of the data were written"),
+        Err(_) => "how much of the data was written is not known".to_owned(),
+    }))
+}
+
+/// Opens what is imported, a file or standard input for `None`; gives its length, if it has one.
+pub(super) fn source(input: Option<&Path>) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
+    let Some(path) = input else {
+        return Ok((Box::new(io::stdin()), None));
+    };
+    let opened = File::open(path).and_then(|file| {
+        let metadata = file.metadata()?;
+        Ok((file, metadata.is_file().then_some(metadata.len())))
+    });
+    let (file, len) =
+        opened.map_err(|error| Failure::new(Kind::DEVICE, error.to_string()).at(path))?;
+    Ok((Box::new(file), len))
+}
+
+/// Refuses data that do not fit from byte `offset` on, before anything is written.
+pub(super) fn check_fits(
+    device: &dyn BlockDevice,
+    offset: u64,
+    len: Option<u64>,
+) -> Result<(), Failure> {
+    let size = device.size().get();
+    let room = size.checked_sub(offset);
+    if room.is_some() && len.is_none_or(|len| Some(len) <= room) {
+        return Ok(());
+    }
+    Err(Failure::caller(format!(
+        "{} at byte {offset} do not fit a volume of {}; nothing was written",
+        len.map_or_else(|| "data".to_owned(), human),
+        human(size),
+    )))
 }

@@ -11,18 +11,23 @@ use clap::{Args, ValueEnum};
 use luksmith::{
     block::{BlockDevice, ByteLen, ByteOffset, Control, FileDevice, SectorCount, SectorSize},
     integrity::{
-        DeviceSizes, Devices, DigestName, Error, FormatRequest, HashedDevice, Interleave,
-        JournalCipher, JournalMac, Mode, OpenOptions as IntegrityOptions, Recalculation,
-        random_salt, recalculate,
+        DeviceSizes, Devices, DigestName, DiscardMarker, Error, FormatRequest, HashedDevice,
+        Interleave, JournalCipher, JournalMac, Mode, OpenOptions as IntegrityOptions,
+        Recalculation, random_salt, recalculate,
     },
 };
 use zeroize::Zeroizing;
 
 use crate::{
+    actions::{
+        data::OnErrorArg,
+        resize::{confirm_cut, cut, file_size, not_grown},
+    },
     confirm::{Unasked, confirm},
     context::{Context, print},
     devices,
     failure::{Failure, Kind},
+    options::PartArgs,
     progress::{Work, watched},
     size::{human, parse_size},
 };
@@ -43,7 +48,7 @@ enum Verb {
     Export,
     /// Writes FILE or standard input into the device
     Import,
-    /// Takes the room that the device has now, or gives some up (--size)
+    /// Takes the room that the device has now, or grows and shrinks with its file (--size)
     Resize,
 }
 
@@ -150,6 +155,11 @@ pub(crate) struct Integrity {
     #[arg(long, value_name = "BYTES")]
     journal_crypt_key_size: Option<usize>,
 
+    /// Takes marks of discarded blocks for their tags, as Linux does on a device with discards;
+    /// with an HMAC, only marks that its key made
+    #[arg(long)]
+    allow_discards: bool,
+
     /// Leaves data and tags as they are: sectors are errors until they are written
     #[arg(long)]
     no_wipe: bool,
@@ -158,9 +168,16 @@ pub(crate) struct Integrity {
     #[arg(long)]
     wipe: bool,
 
-    /// Size that resize cuts the file to
+    /// Size that resize gives the file: cut to it, or grown first
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<u64>,
+
+    /// What export does with sectors that cannot be read or do not verify
+    #[arg(long, value_enum, default_value = "stop")]
+    on_error: OnErrorArg,
+
+    #[command(flatten)]
+    part: PartArgs,
 }
 
 impl From<Error> for Failure {
@@ -247,11 +264,24 @@ impl Integrity {
         if let Some(sectors) = self.buffer_sectors {
             options = options.buffer_sectors(sectors);
         }
+        if self.allow_discards {
+            options = options.discards(match self.digest()?.is_keyed() {
+                true => DiscardMarker::Keyed,
+                false => DiscardMarker::Filler,
+            });
+        }
         Ok(options)
     }
 
     fn open(&self, writable: bool) -> Result<HashedDevice<Arc<FileDevice>>, Failure> {
-        let devices = self.open_devices(writable)?;
+        self.open_on(self.open_devices(writable)?, writable)
+    }
+
+    fn open_on(
+        &self,
+        devices: Devices<Arc<FileDevice>>,
+        writable: bool,
+    ) -> Result<HashedDevice<Arc<FileDevice>>, Failure> {
         let options = self.open_options()?.read_only(!writable);
         let key = self.key()?;
         let key = key.as_ref().map(|key| key.as_slice());
@@ -362,29 +392,53 @@ impl Integrity {
     }
 
     fn resize(&self, context: &Context) -> Result<(), Failure> {
-        let device = self.open(true)?;
-        let name = self.device.display().to_string();
         let Some(size) = self.size else {
-            let grown = watched(context, self.work("resize", &name, false), |control| {
-                device.grow(self.wipe, control)
-            })??;
-            return tell_size(grown);
+            return self.grow(self.open(true)?, context);
         };
         if self.data_device.is_some() {
             return Err(Failure::new(
                 Kind::UNSUPPORTED,
-                "--size cuts the device itself; cut --data-device with another tool and resize without it",
+                "--size is for one file with data and tags; grow --data-device with another tool \
+                 and resize without it",
             ));
         }
-        let warning = format!("what lies behind byte {size} of {name} is given up");
-        confirm(&warning, Unasked::Refused, context)?;
-        let sizes = DeviceSizes {
-            data: SectorCount::new(size / 512),
-            meta: None,
-        };
-        let smaller = device.shrink(sizes)?;
         let file = devices::writer(&self.device)?;
-        file.resized(ByteLen::new(size))?;
+        let before = file_size(&file)?;
+        if size < before {
+            return self.shrink(Arc::new(file), size, context);
+        }
+        let file = Arc::new(file.resized(ByteLen::new(size))?);
+        let opened = self.open_on(Devices::interleaved(Arc::clone(&file)), true);
+        if opened.is_err() {
+            // Nothing uses the new end yet.
+            cut(file, ByteLen::new(before))?;
+        }
+        self.grow(opened?, context)
+    }
+
+    fn grow(
+        &self,
+        device: HashedDevice<Arc<FileDevice>>,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let name = self.device.display().to_string();
+        let grown = watched(context, self.work("resize", &name, false), |control| {
+            device.grow(self.wipe, control)
+        })?;
+        tell_size(grown.map_err(not_grown)?)
+    }
+
+    /// Makes the device smaller, then the file.
+    fn shrink(&self, file: Arc<FileDevice>, size: u64, context: &Context) -> Result<(), Failure> {
+        let device = self.open_on(Devices::interleaved(Arc::clone(&file)), true)?;
+        confirm_cut(&self.device, size, context)?;
+        let smaller = device.shrink(DeviceSizes {
+            data: ByteLen::new(size).whole_sectors(),
+            meta: None,
+        })?;
+        cut(file, ByteLen::new(size)).map_err(|error| {
+            Failure::from(error).hint("the device is smaller, its file is not: do it again")
+        })?;
         tell_size(smaller)
     }
 

@@ -8,8 +8,8 @@ use std::{
 
 use clap::Args;
 use luksmith::{
-    CandidateKey, FormatOptions, Init, KdfChoice, NewKeys, OpenOptions, Passphrase, Threads,
-    Unlock, Volume,
+    CandidateKey, FormatOptions, Init, KdfChoice, NewKeys, OpenOptions, Part, Passphrase, Unlock,
+    Volume,
     block::{self, BlockDevice, ByteLen, ByteOffset, Control, FileDevice, FileOptions},
     keyslot::cost::Method,
 };
@@ -269,9 +269,7 @@ fn detect(path: &Path, key: &CandidateKey) -> Result<(), Failure> {
     }
     say(6, "All sectors are checked at once.", "verify disk.img")?;
     let started = Instant::now();
-    let report = volume
-        .verify(Threads::default(), &Control::new())
-        .map_err(failed)?;
+    let report = volume.verify(Part::ALL, &Control::new()).map_err(failed)?;
     volume.close().map_err(failed)?;
     for (first, count) in report.tampered.ranges() {
         let last = first.get() + count - 1;

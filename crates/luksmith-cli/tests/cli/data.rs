@@ -2,7 +2,9 @@
 
 use luksmith_testkit::{paint, sha256_hex, test_images, unhex};
 
-use crate::support::{Scratch, bytes, image, luksmith, luksmith_with, text};
+#[cfg(target_os = "linux")]
+use crate::support::luksmith_limited;
+use crate::support::{Answer, Scratch, bytes, image, luksmith, luksmith_with, text};
 
 /// `luksmith ACTION --volume-key-file KEY` for the image of this name.
 struct Volume {
@@ -245,6 +247,17 @@ fn a_changed_byte_is_found_and_named() {
         result["tampered"]["ranges"],
         serde_json::json!([{"first": 0, "count": 8}])
     );
+    // A part says nothing about the rest.
+    let rest = luksmith(&[&verify[..], &["--offset", "4K"]].concat());
+    assert!(
+        rest.text().contains("340 KiB verified, every tag matches"),
+        "{}",
+        rest.text()
+    );
+    let part = ["--offset", "0", "--length", "8K"];
+    luksmith(&[&verify[..], &part].concat()).fails(1, "8 bad sectors");
+    let odd = luksmith(&[&verify[..], &["--offset", "100"]].concat());
+    odd.fails(1, "not whole sectors");
 
     let out = volume.out();
     let export = [&["export", &volume.disk, &out][..], &key].concat();
@@ -328,5 +341,163 @@ fn progress_is_json_for_programs_and_silent_otherwise() {
     assert_eq!(object["device_size"], "262144");
     for name in ["speed", "eta_ms", "time_ms"] {
         assert!(object[name].is_string(), "{name} in {object}");
+    }
+}
+
+/// An image with a journal that waits.
+struct Waiting {
+    volume: Volume,
+    disk: Vec<u8>,
+    /// First byte of the journal's only section.
+    section: usize,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        let volume = Volume::new("luks2-hmac-dirty");
+        let disk = bytes(&volume.disk);
+        let magic = disk.windows(8).position(|bytes| bytes == b"integrt\0");
+        let section = magic.expect("a superblock") + 4096;
+        Self {
+            volume,
+            disk,
+            section,
+        }
+    }
+
+    /// Runs an action on the image with these bytes flipped or replaced; nothing may be written.
+    fn run(&self, spoil: impl Fn(&mut [u8]), action: &str, more: &[&str]) -> Answer {
+        let mut disk = self.disk.clone();
+        spoil(&mut disk);
+        std::fs::write(&self.volume.disk, &disk).expect("a file");
+        let key = ["--volume-key-file", &self.volume.key];
+        let answer = luksmith(&[&[action, &self.volume.disk][..], more, &key].concat());
+        assert!(bytes(&self.volume.disk) == disk, "{action} wrote");
+        answer
+    }
+}
+
+/// Whoever has the disk writes the journal too. What does not verify is never applied: actions that
+/// write stop before they do, and those that read show what verifies.
+#[test]
+fn a_hostile_journal_is_named_and_never_applied() {
+    const ENTRY: usize = 3;
+    let waiting = Waiting::new();
+    let small = waiting.volume.scratch.file("small", &[7; 4096]);
+    let out = waiting.volume.out();
+    // The data of an entry, and its tag.
+    let data = waiting.section + (8 + ENTRY * 8) * 512 + 100;
+    let tag = waiting.section + ENTRY * 512 + 8 + 64 + 5;
+    for at in [data, tag] {
+        let spoil = |disk: &mut [u8]| disk[at] ^= 1;
+        for (action, more) in [("import", &[small.as_str()][..]), ("resize", &[])] {
+            let answer = waiting.run(spoil, action, &[more, &["--json"]].concat());
+            assert_eq!(answer.status, 1, "{answer:?}");
+            assert!(
+                answer.stderr.contains("\"kind\":\"tampered\""),
+                "{}",
+                answer.stderr
+            );
+            assert!(
+                answer
+                    .stderr
+                    .contains("journal section 0, entry 3: the tag does not match"),
+                "{}",
+                answer.stderr
+            );
+        }
+        let verify = waiting.run(spoil, "verify", &["--json"]);
+        assert_eq!(verify.status, 1, "{verify:?}");
+        let found: serde_json::Value = serde_json::from_slice(&verify.stdout).expect("JSON");
+        assert_eq!(found["tampered"]["sectors"], 8);
+        let export = waiting.run(spoil, "export", &[&out, "--on-error", "zero"]);
+        assert_eq!(export.status, 1, "{export:?}");
+        assert!(
+            export
+                .stderr
+                .contains("sectors 352 to 359: tag does not match")
+        );
+        assert_eq!(bytes(&out).len() as u64, image("luks2-hmac-dirty").size);
+    }
+}
+
+/// The message told of a mode that the command did not have.
+#[test]
+fn a_volume_with_a_ruined_journal_is_read_without_it() {
+    let waiting = Waiting::new();
+    let out = waiting.volume.out();
+    let noise = |disk: &mut [u8]| {
+        let journal = &mut disk[waiting.section..][..264 * 512];
+        journal.copy_from_slice(&paint(1, 264 * 512));
+    };
+    let small = waiting.volume.scratch.file("small", &[7; 4096]);
+    for (action, more) in [("export", &out), ("import", &small)] {
+        waiting
+            .run(noise, action, &[more])
+            .fails(1, "no commit id of this place");
+    }
+    let recovery = "--integrity-recovery-mode";
+    let advice = waiting.run(noise, "verify", &[]);
+    advice.fails(1, "--integrity-recovery-mode reads without it");
+    let verify = waiting.run(noise, "verify", &[recovery]);
+    assert!(verify.text().contains("every tag matches"));
+    let export = waiting.run(noise, "export", &[&out, recovery]);
+    assert_eq!(export.text(), "");
+    // The six blocks that waited had been written in place too before the power went.
+    let found = sha256_hex(&bytes(&out));
+    assert_eq!(found, image("luks2-hmac-dirty").plaintext_sha256);
+}
+
+/// It used to claim that a part was written which the failure took with it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_medium_that_fails_in_an_import_is_no_tampering_and_reopening_works() {
+    let scratch = Scratch::new();
+    let key = scratch.file("key", b"pass");
+    let (disk, data) = (text(&scratch.path("disk")), paint(9, 4 << 20));
+    let input = scratch.file("input", &data);
+    let format = [
+        "luksFormat",
+        &disk,
+        "--size=8M",
+        "--luks2-metadata-size=16k",
+        "--luks2-keyslots-size=512k",
+        "--offset=2048",
+        "--integrity=hmac-sha256",
+        "--pbkdf=pbkdf2",
+        "--pbkdf-force-iterations=1000",
+        "-d",
+        &key,
+    ];
+    assert_eq!(luksmith(&format).text(), "");
+    let import = ["import", &disk, &input, "-d", &key, "--json"];
+    let failed = luksmith_limited(4 << 20, &import);
+    assert_eq!(failed.status, 1, "{failed:?}");
+    for part in [
+        "\"kind\":\"device\"",
+        "write at byte",
+        "File too large",
+        "is not known",
+    ] {
+        assert!(failed.stderr.contains(part), "{part}: {}", failed.stderr);
+    }
+    let verify = luksmith(&["verify", &disk, "-d", &key]);
+    assert!(
+        verify.text().contains("every tag matches"),
+        "{}",
+        verify.text()
+    );
+    assert_eq!(luksmith(&import[..5]).text(), "");
+    let exported = luksmith(&["export", &disk, "-d", &key]).stdout;
+    assert!(exported.starts_with(&data));
+    // A failing output is no failing volume.
+    let full = luksmith(&["export", &disk, "/dev/full", "-d", &key, "--json"]);
+    assert_eq!(full.status, 1, "{full:?}");
+    for part in [
+        "\"kind\":\"device\"",
+        "writing the plaintext failed",
+        "No space left",
+    ] {
+        assert!(full.stderr.contains(part), "{part}: {}", full.stderr);
     }
 }

@@ -423,24 +423,36 @@ fn a_volume_grows_with_its_file() {
         );
         assert!(luksmith(&resize).text().contains("for data."));
         assert_eq!(bytes(&path).len(), 12 << 20);
-        let plaintext = luksmith(&["export", &path, "-d", &key]);
-        assert_eq!(plaintext.status, 0);
-        assert!(
-            plaintext.stdout.len() > 9 << 20,
-            "{}",
-            plaintext.stdout.len()
-        );
-        assert!(
-            plaintext
-                .stdout
-                .iter()
-                .skip(4096)
-                .take(24 * 4096)
-                .eq(&paint(5, 24 * 4096))
-        );
-        luksmith(&["resize", &path, "--size", "4M", "-d", &key]).fails(1, "would make it smaller");
+        let size = still_painted(&path, &key);
+        assert!(size > 9 << 20, "{size}");
+        shrinks(&path, &key);
         std::fs::remove_file(&path).expect("a file");
     }
+}
+
+/// Checks that a volume of 12 MiB gets smaller together with its file, or not at all.
+fn shrinks(path: &str, key: &str) {
+    let before = bytes(path);
+    let to = |size: &str, more: &[&str]| {
+        luksmith(&[&["resize", path, "--size", size, "-d", key], more].concat())
+    };
+    to("4M", &[]).fails(1, "what lies behind byte 4194304 of");
+    to("4M", &["-q", "--init", "wipe"]).fails(1, "--init is for what a larger volume has more");
+    to("1M", &["-q"]).fails(1, "need");
+    luksmith_with(&["resize", path, "--size", "4M", "-q"], b"wrong").fails(2, "not the right key");
+    assert!(bytes(path) == before, "a refused resize wrote");
+    assert!(to("4M", &["-q"]).text().contains("for data."));
+    assert_eq!(bytes(path).len(), 4 << 20);
+    assert!(still_painted(path, key) < 4 << 20);
+}
+
+/// Checks that a volume has what `holds_data` put there, and gives its size.
+fn still_painted(path: &str, key: &str) -> usize {
+    let plaintext = luksmith(&["export", path, "-d", key]);
+    assert_eq!((plaintext.status, plaintext.stderr.as_str()), (0, ""));
+    let painted = plaintext.stdout.iter().skip(4096).take(24 * 4096);
+    assert!(painted.eq(&paint(5, 24 * 4096)));
+    plaintext.stdout.len()
 }
 
 #[test]

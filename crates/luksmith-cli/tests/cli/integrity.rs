@@ -1,5 +1,9 @@
 //! `integrity`: standalone devices.
 
+use std::sync::Arc;
+
+use luksmith::block::{BlockDevice, ByteLen, ByteOffset, SectorSize, SparseMemDevice};
+use luksmith::integrity::{Devices, DigestName, DiscardMarker, HashedDevice, OpenOptions};
 use luksmith_testkit::{TestImage, paint, sha256_hex, test_images};
 
 use crate::support::{Answer, Scratch, bytes, image, luksmith, luksmith_with, text};
@@ -49,6 +53,11 @@ fn run(verb: &str, device: &str, arguments: &[&str]) -> Answer {
     luksmith(&[&["integrity", verb, device], arguments].concat())
 }
 
+/// Tells whether a check found every tag right.
+fn all_match(check: &Answer) -> bool {
+    check.text().contains(" verified, every tag matches.\n")
+}
+
 #[test]
 fn every_device_exports_to_the_data_that_the_kernel_read() {
     let images = test_images();
@@ -68,7 +77,7 @@ fn every_device_exports_to_the_data_that_the_kernel_read() {
         assert_eq!(data.len() as u64, image.size, "{}", image.name);
         assert_eq!(sha256_hex(&data), image.plaintext_sha256, "{}", image.name);
         let check = run("check", &disk, &options);
-        assert_eq!(check.text(), "every tag matches\n", "{}", image.name);
+        assert!(all_match(&check), "{}: {check:?}", image.name);
         assert!(
             bytes(&disk) == image.file("image"),
             "{}: a read action wrote",
@@ -121,11 +130,7 @@ fn a_new_device_keeps_data_and_finds_changes() {
             Some(place) => options[..place].to_vec(),
             None => options.to_vec(),
         };
-        assert_eq!(
-            run("check", &disk, &opening).text(),
-            "every tag matches\n",
-            "{name}"
-        );
+        assert!(all_match(&run("check", &disk, &opening)), "{name}");
         let data = paint(3, 1_000_003);
         let input = scratch.file("input", &data);
         let import = run(
@@ -151,7 +156,59 @@ fn a_new_device_keeps_data_and_finds_changes() {
         let check = run("check", &disk, &opening);
         assert_eq!(check.status, 1, "{name}: {check:?}");
         assert!(String::from_utf8_lossy(&check.stdout).contains("tag does not match"));
+        tell_damage_apart(&scratch, &disk, &opening, &data);
     }
+}
+
+/// Checks, on a device with one bad block behind good ones, what each action says of it: which
+/// sectors, to people and programs, and what was lost.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a slip here fails the test that makes it"
+)]
+fn tell_damage_apart(scratch: &Scratch, disk: &str, options: &[&str], data: &[u8]) {
+    let json = run("check", disk, &[options, &["--json"]].concat());
+    assert_eq!(json.status, 1, "{json:?}");
+    let found: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(
+        (&found["clean"], &found["unreadable"]["sectors"]),
+        (&false.into(), &0.into())
+    );
+    let range = &found["tampered"]["ranges"][0];
+    let (first, count) = (&range["first"], &range["count"]);
+    let (first, count) = (first.as_u64().expect("one"), count.as_u64().expect("one"));
+    assert_eq!(found["tampered"]["sectors"], count);
+    let (start, end) = (first * 512, (first + count) * 512);
+    let part = ["--offset", "0", "--length", &start.to_string()];
+    assert!(all_match(&run("check", disk, &[options, &part].concat())));
+    let part = ["--offset", &start.to_string()];
+    run("check", disk, &[options, &part].concat()).fails(1, "bad sectors of 512 bytes");
+    let past = ["--offset", "1T"];
+    run("check", disk, &[options, &past].concat()).fails(1, "past the end of the device");
+    let recovery = [options, &["--integrity-recovery-mode"]].concat();
+    run("check", disk, &recovery).fails(1, "it checks nothing");
+
+    let out = text(&scratch.path("out"));
+    let stopped = run("export", disk, &[&[out.as_str()], options].concat());
+    stopped.fails(1, "tag does not match the data");
+    assert!(
+        stopped.stderr.contains("out is not complete"),
+        "{}",
+        stopped.stderr
+    );
+    let zero = ["--on-error", "zero"];
+    let zeroed = run("export", disk, &[&[out.as_str()], options, &zero].concat());
+    assert_eq!(zeroed.status, 1, "{zeroed:?}");
+    let listed = format!(
+        "sectors {first} to {}: tag does not match\n",
+        first + count - 1
+    );
+    assert!(zeroed.stderr.starts_with(&listed), "{}", zeroed.stderr);
+    let exported = bytes(&out);
+    let place = |byte: u64| usize::try_from(byte).expect("small");
+    let (start, end) = (place(start), place(end));
+    assert!(exported[..start] == data[..start]);
+    assert!(exported[start..end].iter().all(|byte| *byte == 0));
 }
 
 #[test]
@@ -176,17 +233,32 @@ fn a_device_grows_with_its_file_and_shrinks_with_it() {
             .contains("sectors of 512 bytes")
     );
     assert!(size(&disk) > before + (3 << 20));
-    assert_eq!(run("check", &disk, &[]).text(), "every tag matches\n");
+    assert!(all_match(&run("check", &disk, &[])));
     run("resize", &disk, &["--size", "3M"]).fails(1, "is given up");
+    assert_eq!(bytes(&disk).len(), 6 << 20);
     assert_eq!(run("resize", &disk, &["--size", "3M", "-q"]).status, 0);
     assert_eq!(bytes(&disk).len(), 3 << 20);
-    assert!(
-        run("export", &disk, &[])
-            .stdout
-            .iter()
-            .take(100_000)
-            .eq(&data)
-    );
+    let cut = bytes(&disk);
+    // It used to leave the file larger.
+    run("resize", &disk, &["--size", "9M", "-I", "nope"]).fails(1, "no such digest");
+    run("resize", &disk, &["--size", "20K", "-q"]).fails(1, "too small");
+    run(
+        "resize",
+        &disk,
+        &["--size", "2M", "-q", "--data-device", &disk],
+    )
+    .fails(1, "one file");
+    assert!(bytes(&disk) == cut, "a refused resize wrote");
+    let holds = || {
+        let exported = run("export", &disk, &[]);
+        assert!(exported.stdout.iter().take(100_000).eq(&data));
+        assert!(all_match(&run("check", &disk, &[])));
+    };
+    holds();
+    assert_eq!(run("resize", &disk, &["--size", "5M"]).status, 0);
+    assert_eq!(bytes(&disk).len(), 5 << 20);
+    assert!(size(&disk) > 4 << 20);
+    holds();
 }
 
 #[test]
@@ -197,7 +269,7 @@ fn tags_are_made_anew_only_where_that_is_allowed() {
     assert_eq!(run("check", &disk, &[]).status, 1);
     let reset = run("check", &disk, &["--integrity-recalculate-reset"]);
     assert!(reset.text().contains("have new tags"), "{}", reset.text());
-    assert_eq!(run("check", &disk, &[]).text(), "every tag matches\n");
+    assert!(all_match(&run("check", &disk, &[])));
     let key = scratch.file("key", &[1; 32]);
     let keyed = ["-I", "hmac-sha256", "--integrity-key-file", &key];
     assert_eq!(
@@ -222,7 +294,14 @@ fn wrong_devices_and_options_are_refused_by_name() {
     for verb in ["dump", "check", "export"] {
         assert_eq!(run(verb, &zeros, &[]).status, 1, "{verb}");
         assert_eq!(run(verb, &noise, &[]).status, 1, "{verb}");
-        run(verb, &missing, &[]).fails(4, "No such file");
+        let absent = run(verb, &missing, &[]);
+        absent.fails(4, "No such file");
+        assert_eq!(
+            absent.stderr.matches(&missing).count(),
+            1,
+            "{}",
+            absent.stderr
+        );
     }
     run("format", &zeros, &["-I", "nope"]).fails(1, "--integrity nope: no such digest");
     run("format", &zeros, &["-I", "hmac-sha256"]).fails(1, "key");
@@ -232,7 +311,51 @@ fn wrong_devices_and_options_are_refused_by_name() {
     assert_eq!(run("format", &zeros, &[]).text(), "");
     run("format", &zeros, &[]).fails(1, "there is a dm-integrity device; give -q");
     let large = scratch.file("large", &paint(0, 2 << 20));
-    run("import", &zeros, &[&large]).fails(1, "do not fit a device of");
+    run("import", &zeros, &[&large]).fails(1, "do not fit a volume of");
+    run("import", &zeros, &["--length", "1K", &large]).fails(1, "all of the file is imported");
     run("export", &zeros, &["-I", "sha256"]).fails(1, "");
     luksmith_with(&["integrity", "nope", &zeros], b"").fails(1, "invalid value 'nope'");
+}
+
+/// Devices with discarded blocks could not be read at all if they were marked by a key, and had
+/// bad sectors otherwise.
+#[test]
+fn marks_of_discarded_blocks_count_only_where_that_is_asked_for() {
+    let scratch = Scratch::new();
+    let key = scratch.file("key", &[9; 32]);
+    let keyed = ["-I", "hmac-sha256", "--integrity-key-file", &key];
+    for (options, marker, without) in [
+        (
+            &["-I", "crc32c"][..],
+            DiscardMarker::Filler,
+            "8 bad sectors",
+        ),
+        (&keyed, DiscardMarker::Keyed, "--allow-discards opens it"),
+    ] {
+        let disk = scratch.file("disk", &vec![0; 4 << 20]);
+        assert_eq!(run("format", &disk, options).text(), "");
+        let memory = SparseMemDevice::new(ByteLen::new(4 << 20), SectorSize::S512);
+        let memory = Arc::new(memory);
+        let formatted = memory.write_at(ByteOffset::ZERO, &bytes(&disk));
+        formatted.expect("as large");
+        let digest = DigestName::parse(options[1]).expect("a digest");
+        let device = HashedDevice::open(
+            Devices::interleaved(Arc::clone(&memory)),
+            OpenOptions::new().discards(marker),
+            digest,
+            digest.is_keyed().then_some(&[9; 32]),
+        );
+        let device = device.expect("formatted");
+        let sectors = (ByteOffset::new(16 * 512), ByteLen::new(8 * 512));
+        device.discard(sectors.0, sectors.1).expect("in memory");
+        device.close().expect("in memory");
+        let mut discarded = vec![0; 4 << 20];
+        let read = memory.read_at(ByteOffset::ZERO, &mut discarded);
+        read.expect("in memory");
+        std::fs::write(&disk, discarded).expect("a file");
+        run("check", &disk, options).fails(1, without);
+        let allowed = [options, &["--allow-discards"]].concat();
+        assert!(all_match(&run("check", &disk, &allowed)));
+        assert_eq!(run("export", &disk, &allowed).status, 0);
+    }
 }

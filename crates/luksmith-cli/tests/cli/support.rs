@@ -49,8 +49,26 @@ pub(crate) fn luksmith(arguments: &[&str]) -> Answer {
 
 /// Runs `luksmith` with `input` on standard input.
 pub(crate) fn luksmith_with(arguments: &[&str], input: &[u8]) -> Answer {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_luksmith"))
-        .args(arguments)
+    answer(
+        Command::new(env!("CARGO_BIN_EXE_luksmith")).args(arguments),
+        input,
+    )
+}
+
+/// Runs `luksmith` on a system that refuses to write behind byte `limit` of any file.
+#[cfg(target_os = "linux")]
+pub(crate) fn luksmith_limited(limit: u64, arguments: &[&str]) -> Answer {
+    let script = format!(
+        "trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"",
+        limit / 512
+    );
+    let mut shell = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_luksmith");
+    answer(shell.args(["-c", &script, program]).args(arguments), b"")
+}
+
+fn answer(command: &mut Command, input: &[u8]) -> Answer {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

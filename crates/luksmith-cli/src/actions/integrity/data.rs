@@ -1,61 +1,46 @@
 //! `integrity check`, `export` and `import`: the data of a standalone device.
 
 use std::{
-    fs::File,
-    io::{self, IsTerminal, Read},
+    io::{self, IsTerminal},
     path::Path,
 };
 
 use luksmith::{
-    ExportSink, SparseFile, Stream,
-    block::{BlockDevice, ByteDevice, ByteLen, ByteOffset, Error as BlockError},
+    ExportOptions, Workers,
+    block::{BlockDevice, ByteOffset},
+    export_device, import_device,
+    integrity::{Flags, HashedDevice},
+    verify_device,
 };
 
 use super::Integrity;
 use crate::{
-    context::{Context, print},
-    failure::{Failure, Kind},
+    actions::data::{check_fits, imported, not_complete, sink, source},
+    context::Context,
+    damage,
+    failure::Failure,
     progress::watched,
-    size::human,
 };
-
-/// Bytes that are read or written at once.
-const STEP: usize = 1 << 20;
 
 impl Integrity {
     pub(super) fn check(&self, context: &Context) -> Result<(), Failure> {
         if self.integrity_recalculate || self.integrity_recalculate_reset {
             return self.recalculate(context);
         }
+        if self.integrity_recovery_mode {
+            return Err(Failure::caller(
+                "--integrity-recovery-mode reads without looking at tags, so it checks nothing",
+            ));
+        }
         let device = self.open(false)?;
+        let rest = unchecked(&device);
         let name = self.device.display().to_string();
-        let work = self.work("check", &name, false);
-        let bad = watched(context, work, |control| {
-            let size = device.size().get();
-            control.begin(size);
-            let mut bad = Bad::default();
-            let mut buffer = vec![0; STEP];
-            let mut at = 0;
-            while at < size {
-                let len = (size - at).min(STEP as u64);
-                let (part, _) = buffer.split_at_mut(usize::try_from(len).unwrap_or(STEP));
-                if device.read_at(ByteOffset::new(at), part).is_err() {
-                    bad.look_closer(&device, at, part)?;
-                }
-                control.advance(len)?;
-                at += len;
-            }
-            Ok::<Bad, BlockError>(bad)
+        let work = self.work("check", &name, context.json);
+        let report = watched(context, work, |control| {
+            verify_device(&device, self.part.part(), &Workers::all(), control)
         })??;
         device.close()?;
-        for (first, last, what) in &bad.runs {
-            print(&format!("sectors {first} to {last}: {what}\n"))?;
-        }
-        if bad.runs.is_empty() {
-            return print("every tag matches\n");
-        }
-        let message = format!("{} bad sectors of 512 bytes", bad.sectors);
-        Err(Failure::new(Kind::DAMAGED, message))
+        damage::verified(&report, rest, context)
     }
 
     pub(super) fn export(&self, context: &Context) -> Result<(), Failure> {
@@ -66,137 +51,54 @@ impl Integrity {
             ));
         }
         let device = self.open(false)?;
-        let mut sink: Box<dyn ExportSink> = match out {
-            None => Box::new(Stream(io::stdout())),
-            Some(path) => {
-                let options = &mut File::options();
-                let opened = options.write(true).create(true).truncate(false).open(path);
-                let sink = opened.and_then(SparseFile::new);
-                Box::new(sink.map_err(|error| {
-                    Failure::new(Kind::DEVICE, format!("{}: {error}", path.display()))
-                })?)
-            }
-        };
+        self.part.check(&device)?;
+        // Only now: what cannot be opened must not empty a file.
+        let mut sink = sink(out, false)?;
         let name = self.device.display().to_string();
         let work = self.work("export", &name, out.is_none());
-        let sunk = |result: io::Result<()>| {
-            result.map_err(|error| Failure::new(Kind::DEVICE, format!("writing: {error}")))
-        };
-        watched(context, work, |control| {
-            let size = device.size().get();
-            control.begin(size);
-            let mut buffer = vec![0; STEP];
-            let mut at = 0;
-            while at < size {
-                let len = (size - at).min(STEP as u64);
-                let (part, _) = buffer.split_at_mut(usize::try_from(len).unwrap_or(STEP));
-                device.read_at(ByteOffset::new(at), part)?;
-                for block in part.chunks(4096) {
-                    let zero = block.iter().all(|&byte| byte == 0);
-                    sunk(if zero {
-                        sink.zeros(block.len() as u64)
-                    } else {
-                        sink.data(block)
-                    })?;
-                }
-                control.advance(len)?;
-                at += len;
-            }
-            sunk(sink.finish())
-        })??;
-        Ok(device.close()?)
+        let options = ExportOptions::new()
+            .part(self.part.part())
+            .on_error(self.on_error.choice());
+        let report = watched(context, work, |control| {
+            export_device(&device, sink.as_mut(), &options, &Workers::all(), control)
+        })?;
+        let report = report.map_err(|error| not_complete(error, out))?;
+        device.close()?;
+        damage::replaced(&report)
     }
 
     pub(super) fn import(&self, context: &Context) -> Result<(), Failure> {
+        if self.part.length.is_some() {
+            return Err(Failure::caller(
+                "--length: all of the file is imported; cut it before",
+            ));
+        }
         let input = self.file.as_deref().filter(|path| *path != Path::new("-"));
-        let mut source: Box<dyn Read> = match input {
-            None => Box::new(io::stdin()),
-            Some(path) => Box::new(File::open(path).map_err(|error| {
-                Failure::new(Kind::DEVICE, format!("{}: {error}", path.display()))
-            })?),
-        };
+        let (mut source, len) = source(input)?;
         let device = self.open(true)?;
-        let room = device.size().get();
-        let len = input.and_then(|path| std::fs::metadata(path).ok());
-        if let Some(len) = len.filter(|file| file.is_file() && file.len() > room) {
-            return Err(Failure::caller(format!(
-                "{} do not fit a device of {}; nothing was written",
-                human(len.len()),
-                human(room)
-            )));
-        }
+        check_fits(&device, self.part.offset, len)?;
         let name = self.device.display().to_string();
-        let bytes = ByteDevice::new(&device);
-        watched(context, self.work("import", &name, false), |control| {
-            let mut buffer = vec![0; STEP];
-            let mut at = 0;
-            loop {
-                let count = read_full(&mut source, &mut buffer)
-                    .map_err(|error| Failure::new(Kind::DEVICE, format!("reading: {error}")))?;
-                let (part, _) = buffer.split_at(count);
-                bytes.write_at(ByteOffset::new(at), part)?;
-                at += ByteLen::of(part).get();
-                control.advance(ByteLen::of(part).get())?;
-                if count < STEP {
-                    return Ok::<(), Failure>(bytes.flush()?);
-                }
-            }
-        })??;
-        Ok(device.close()?)
+        let at = ByteOffset::new(self.part.offset);
+        let (result, written) = watched(context, self.work("import", &name, false), |control| {
+            let result = import_device(&device, &mut source, at, control);
+            (result, control.progress().done)
+        })?;
+        // In any case what was written is made durable, so that the message is true.
+        let closed = device.close();
+        imported(result, closed, written)
     }
 }
 
-/// Reads until the buffer is full or the source ends.
-fn read_full(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
-        match source.read(room) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-/// Runs of bad sectors: first, last, why. A device of nothing else lists the first ones only.
-#[derive(Default)]
-struct Bad {
-    runs: Vec<(u64, u64, &'static str)>,
-    sectors: u64,
-}
-
-/// Runs that are listed at most.
-const LISTED: usize = 65536;
-
-impl Bad {
-    /// Reads a part that is bad as a whole block by block.
-    fn look_closer(
-        &mut self,
-        device: &dyn BlockDevice,
-        start: u64,
-        part: &mut [u8],
-    ) -> Result<(), BlockError> {
-        let unit = device.sector_size().bytes();
-        for (index, block) in part.chunks_mut(unit).enumerate() {
-            let at = start + (index * unit) as u64;
-            let what = match device.read_at(ByteOffset::new(at), block) {
-                Ok(()) => continue,
-                Err(error) if error.is_tampering() => "tag does not match",
-                Err(BlockError::Io { .. }) => "cannot be read",
-                Err(other) => return Err(other),
-            };
-            let first = at / 512;
-            let last = first + (unit / 512) as u64 - 1;
-            self.sectors += last + 1 - first;
-            let listed = self.runs.len();
-            match self.runs.last_mut() {
-                Some((_, end, why)) if *end + 1 == first && *why == what => *end = last,
-                _ if listed < LISTED => self.runs.push((first, last, what)),
-                _ => {}
-            }
-        }
-        Ok(())
+/// Tells what a check leaves out, as the kernel would leave it out.
+fn unchecked<D: BlockDevice>(device: &HashedDevice<D>) -> &'static str {
+    let superblock = device.superblock();
+    let flags = superblock.flags();
+    let unfinished = flags.contains(Flags::RECALCULATING)
+        && superblock.recalc_sector().get() < superblock.provided_data_sectors().get();
+    if unfinished || flags.contains(Flags::DIRTY_BITMAP) {
+        "Tags that are still to be made (--integrity-recalculate) say nothing about their data; \
+         without a key they were not looked at.\n"
+    } else {
+        ""
     }
 }

@@ -1,10 +1,10 @@
-//! Taking the room that a larger device has.
+//! Taking the room that a larger device has, and giving some up with the end of the device.
 
 use std::cell::Cell;
 
 use luksmith_block::{BlockDevice, ByteLen, Control, Error as BlockError, SectorNumber};
 use luksmith_crypt::{AeadCipher, SystemRandom};
-use luksmith_integrity::{IntegrityDevice, NewBlocks};
+use luksmith_integrity::{DeviceSizes, IntegrityDevice, NewBlocks};
 
 use crate::stack::{Shared, Stack};
 use crate::{Error, Init, Volume};
@@ -23,17 +23,8 @@ impl Volume {
     /// [`Error::FixedSize`]; [`Error::FormatOption`] for [`Init::Tags`] where tags over given data
     /// cannot be made; [`Error::Integrity`], [`Error::Device`].
     pub fn grow(self, init: Init, control: &Control) -> Result<ByteLen, Error> {
-        let plan = self.plan();
-        if let Some(len) = plan.len {
-            return Err(Error::FixedSize {
-                segment: plan.segment,
-                len,
-            });
-        }
+        self.check_resizable()?;
         let size = self.size();
-        if self.capabilities().read_only {
-            return Err(BlockError::ReadOnly.into());
-        }
         match self.into_stack() {
             Stack::Authenticated(device) => {
                 let (integrity, cipher) = device.into_parts();
@@ -45,6 +36,79 @@ impl Volume {
                 Ok(size)
             }
         }
+    }
+
+    /// Makes the volume fit its device cut to `device` bytes, closes it, and has `cut` cut the
+    /// device to that length. **What lies behind the new end is lost.** Gives the new size in
+    /// bytes. The volume is gone after an error too, as with [`grow`](Self::grow).
+    ///
+    /// `device` counts from the start of the device that holds the data, a header in front
+    /// included. With tags:
+    ///
+    /// 1. The journal is applied and emptied, so that nothing of it is lost with the end.
+    /// 2. The new size is written to the integrity superblock and made durable.
+    /// 3. The device is cut.
+    ///
+    /// A crash before 2 leaves the old size, one after it the new one, with everything before the
+    /// new end. Volume and device get smaller together or not at all: on a device that stays larger
+    /// than the volume Linux takes the room back when it next opens it. If `cut` fails, do it
+    /// again. Without tags a volume always has the size of its device, so there is only step 3.
+    ///
+    /// `cut` is called once nothing holds the device any more.
+    ///
+    /// # Errors
+    /// [`Error::FixedSize`], [`Error::NotSmaller`], [`Error::LazyVolume`]; [`Error::VolumeRoom`] or
+    /// [`Error::Integrity`] if nothing is left; [`Error::Device`], that of `cut` included.
+    pub fn shrink(
+        self,
+        device: ByteLen,
+        cut: impl FnOnce(ByteLen) -> Result<(), BlockError>,
+    ) -> Result<ByteLen, Error> {
+        self.check_resizable()?;
+        let (size, offset, sector) = (self.size(), self.plan().offset, self.sector_size());
+        let left = match self.into_stack() {
+            Stack::Authenticated(volume) => {
+                let sizes = DeviceSizes {
+                    data: device.whole_sectors(),
+                    meta: None,
+                };
+                volume.into_inner().shrink(sizes)?.byte_len()?
+            }
+            Stack::Lazy(_) => return Err(Error::LazyVolume { action: "shrink" }),
+            plain @ Stack::Plain(_) => {
+                let unit = sector.byte_len().get();
+                let left = device.get().saturating_sub(offset) / unit * unit;
+                if left == 0 {
+                    let needed = ByteLen::new(offset.saturating_add(unit));
+                    return Err(Error::VolumeRoom {
+                        needed,
+                        size: device,
+                    });
+                }
+                if left > size.get() {
+                    let room = ByteLen::new(left);
+                    return Err(Error::NotSmaller { device, room, size });
+                }
+                plain.close()?;
+                ByteLen::new(left)
+            }
+        };
+        cut(device)?;
+        Ok(left)
+    }
+
+    fn check_resizable(&self) -> Result<(), Error> {
+        let plan = self.plan();
+        if let Some(len) = plan.len {
+            return Err(Error::FixedSize {
+                segment: plan.segment,
+                len,
+            });
+        }
+        if self.capabilities().read_only {
+            return Err(BlockError::ReadOnly.into());
+        }
+        Ok(())
     }
 }
 
