@@ -170,10 +170,11 @@ struct Active {
 impl<D: BlockDevice> IntegrityDevice<D> {
     /// Opens a formatted device.
     ///
-    /// Nothing is written. A journal of which no entry is used is read whole, and its commit ids are
-    /// held against their places, only before the first write; damage that shows then is
-    /// [`DeviceError::Damaged`] for each write, and reads go on. With a journal to be checked ([`OpenOptions::check_journal`]) and unless
-    /// opened read-only, every entry that waits in the journal is verified here.
+    /// Nothing is written. A journal of which no entry is used is read whole, and its commit ids
+    /// are held against their places, only before the first write: damage that shows then fails
+    /// that write with [`DeviceError::Damaged`] and stops all others, and reads go on. With a
+    /// journal to be checked ([`OpenOptions::check_journal`]) and unless opened read-only, every
+    /// entry that waits in the journal is verified here.
     ///
     /// # Errors
     /// Those of [`Superblock::parse`], [`Superblock::verify_mac`] and [`Layout::of`];
@@ -437,7 +438,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         first: u64,
         data: &mut [u8],
         tuples: &mut [u8],
-        hits: Vec<(u64, T)>,
+        hits: impl Iterator<Item = (u64, T)>,
         mut copy: impl FnMut(u64, T, &mut [u8], &mut [u8]) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
         let block = self.layout.block_size().bytes();
@@ -606,10 +607,7 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
                 return self.read_in_place(first.get(), data, tuples);
             };
             let hits = ring.newest(range)?;
-            let hits = hits
-                .into_iter()
-                .map(|placed| (placed.sector, placed))
-                .collect();
+            let hits = hits.into_iter().map(|placed| (placed.sector, placed));
             return self.read_around(first.get(), data, tuples, hits, |_, placed, data, tuple| {
                 data.copy_from_slice(placed.run.data(placed.block));
                 tuple.copy_from_slice(placed.run.tuple(placed.block));
@@ -619,8 +617,7 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
         let overlay = lock(&self.overlay)?.clone();
         let hits = overlay
             .iter()
-            .flat_map(|overlay| overlay.blocks(range.clone()))
-            .collect();
+            .flat_map(|overlay| overlay.blocks(range.clone()));
         self.read_around(
             first.get(),
             data,
@@ -742,3 +739,7 @@ impl<D: BlockDevice> Drop for IntegrityDevice<D> {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(shuttle))]
+mod tests;

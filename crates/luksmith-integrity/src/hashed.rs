@@ -10,6 +10,7 @@ use luksmith_block::{
 use crate::{
     DeviceSizes, Devices, DigestName, DiscardMarker, Error, FlagPolicy, IntegrityDevice, Layout,
     Mode, NewBlocks, OpenOptions, Superblock, TagMaker, convert::wide, device::discard_steps,
+    scratch::Scratch,
 };
 
 /// Bytes of data that are read and checked, or tagged and written, at once.
@@ -202,11 +203,11 @@ impl<D: BlockDevice> BlockDevice for HashedDevice<D> {
 
     fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), DeviceError> {
         self.check_range(at, ByteLen::of(buf))?;
-        let mut tags = vec![0; self.tags_of(buf.len().min(CHUNK_BYTES))];
+        let mut tags = Scratch::new(self.tags_of(buf.len().min(CHUNK_BYTES)));
         let mut at = at.get();
         let mut wrong = None;
         for chunk in buf.chunks_mut(CHUNK_BYTES) {
-            let tags = tags.get_mut(..self.tags_of(chunk.len())).unwrap_or(&mut []);
+            let tags = tags.first(self.tags_of(chunk.len()));
             let first = self.first_sector(ByteOffset::new(at));
             at += wide(chunk.len());
             match (self.read_checked(first, chunk, tags), wrong) {
@@ -236,10 +237,10 @@ impl<D: BlockDevice> BlockDevice for HashedDevice<D> {
 
     fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), DeviceError> {
         self.check_range(at, ByteLen::of(data))?;
-        let mut tags = vec![0; self.tags_of(data.len().min(CHUNK_BYTES))];
+        let mut tags = Scratch::new(self.tags_of(data.len().min(CHUNK_BYTES)));
         let mut at = at.get();
         for chunk in data.chunks(CHUNK_BYTES) {
-            let tags = tags.get_mut(..self.tags_of(chunk.len())).unwrap_or(&mut []);
+            let tags = tags.first(self.tags_of(chunk.len()));
             let first = self.first_sector(ByteOffset::new(at));
             self.maker.tags(first, chunk, tags)?;
             self.device.write_pairs(first, chunk, tags)?;

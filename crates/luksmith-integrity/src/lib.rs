@@ -29,6 +29,7 @@ mod mac;
 mod pool;
 mod recalculate;
 mod resize;
+mod scratch;
 mod stop;
 pub mod superblock;
 mod sync;

@@ -472,8 +472,9 @@ fn a_discard_that_was_flushed_is_not_undone_by_the_journal_after_power_loss() {
         watermark: 50,
         journal_buffer: 1 << 20,
     };
-    // The entries of this session, or of one before it, whose journal is continued.
-    for reopened in [false, true] {
+    // The entries of this session, or of one before it, whose journal is continued, with or without
+    // an entry of this one.
+    for (reopened, again) in [(false, false), (true, false), (true, true)] {
         let start = formatted(&case);
         let device = Arc::new(CrashDevice::from_bytes(&start, SectorSize::S512));
         let mut hashed = discarding(Arc::clone(&device));
@@ -482,6 +483,8 @@ fn a_discard_that_was_flushed_is_not_undone_by_the_journal_after_power_loss() {
         if reopened {
             std::mem::forget(hashed);
             hashed = discarding(Arc::clone(&device));
+        }
+        if again {
             write(&hashed, 7, 1, 1);
         }
         let block = ByteLen::new(512);
@@ -514,7 +517,7 @@ fn a_discard_that_was_flushed_is_not_undone_by_the_journal_after_power_loss() {
             let found = [2, 3, 4].map(&mut found);
             assert!(found.iter().all(Option::is_some), "{found:?}");
             if recording.marks_before(point.after).any(|mark| mark == 1) {
-                assert_eq!(found, [Some(1), Some(ZEROS), Some(2)], "{reopened}");
+                assert_eq!(found, [Some(1), Some(ZEROS), Some(2)], "{reopened} {again}");
                 flushed += 1;
             }
         });

@@ -282,3 +282,33 @@ fn marks_are_cleared_only_once_what_they_stand_for_is_durable() {
     });
     assert!(images > 4, "{images}");
 }
+
+/// A server's timer took a flush for that of a write that came while it was under way: what the
+/// write changed waited until something else was written.
+#[test]
+fn a_write_during_a_flush_is_made_durable_by_the_next_timer() {
+    let hooked = Arc::new(HookDevice {
+        device: disk(),
+        hook: std::sync::Mutex::new(None),
+        flushes: AtomicU64::new(0),
+    });
+    let device = Arc::new(open(Arc::clone(&hooked), Mode::Direct));
+    device.write_at(at(0), &[2; 512]).expect("no faults here");
+    let late = Arc::clone(&device);
+    *hooked.hook.lock().expect("nobody panics") = Some(Box::new(move || {
+        late.write_at(at(3), &[3; 512]).expect("no faults here");
+    }));
+    device.flush().expect("no faults here");
+    let flushes = || hooked.flushes.swap(0, Ordering::SeqCst);
+    assert_eq!(flushes(), 1);
+    let timer = || {
+        device
+            .commit_if_older_than(Duration::ZERO)
+            .expect("no faults here");
+    };
+    timer();
+    assert_eq!(flushes(), 1);
+    // Nothing is left.
+    timer();
+    assert_eq!(flushes(), 0);
+}

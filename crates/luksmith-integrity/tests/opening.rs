@@ -131,6 +131,14 @@ fn one_used_entry_has_the_whole_journal_read() {
         sector: luksmith_block::SectorNumber::new(9),
     };
     assert_eq!(open(&disk, OpenOptions::new()).err(), Some(refused));
+    // A metadata sector without an id of its place, in a section without entries.
+    let disk = formatted(64 << 20, None);
+    change(&disk, 4096 + SECTION + 6 * 512 + 504, &[0xaa; 8]);
+    let refused = Error::CommitId {
+        section: 1,
+        sector: 6,
+    };
+    assert_eq!(open(&disk, OpenOptions::new()).err(), Some(refused));
 }
 
 /// A commit that was cut off before any of its metadata sectors arrived.

@@ -200,3 +200,64 @@ fn shrinking_to_more_than_there_is_or_to_nothing_is_refused() {
     assert!(matches!(error, Err(Error::TooSmall { .. })), "{error:?}");
     assert_eq!(disk.to_vec(), bytes);
 }
+
+fn put(bytes: &mut [u8], at: usize, value: u64) {
+    bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+}
+
+/// Entries for blocks behind the end are dropped; those of a smaller device came back when it grew.
+#[test]
+fn a_grown_device_has_none_of_the_entries_that_waited_for_blocks_it_did_not_have() {
+    let mut bytes = dirty();
+    // Its last blocks wait in the journal; without them it is as if it had been shrunk.
+    let provided = u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes"));
+    let smaller = provided - 8;
+    put(&mut bytes, 16, smaller);
+    let disk = Arc::new(MemDevice::from_bytes(&bytes, SectorSize::S512));
+    let device = open(Arc::clone(&disk), Mode::Journal);
+    assert_eq!(len(&device), usize::try_from(smaller * 512).expect("small"));
+    let grown = device.grow(true, &Control::new()).expect("no faults here");
+    assert_eq!(grown, SectorCount::new(provided));
+    let device = open(Arc::clone(&disk), Mode::Journal);
+    assert_eq!(device.unchecked().blocks_in_journal(), Ok(0));
+    let found = contents(&device);
+    let old = usize::try_from(smaller * 512).expect("small");
+    assert!(found[..old] == paint(0, old)[..]);
+    assert!(found[old..].iter().all(|byte| *byte == 0));
+}
+
+/// What waited for blocks that stay is in place, where a kernel in recovery mode reads it.
+#[test]
+fn a_shrunk_device_has_an_empty_journal_and_everything_in_place() {
+    let mut bytes = dirty();
+    let disk = Arc::new(MemDevice::from_bytes(&bytes, SectorSize::S512));
+    let whole = len(&open(&disk, Mode::Journal));
+    let shrunk = open(Arc::clone(&disk), Mode::Journal).shrink(sizes(SMALL - 4096));
+    let shrunk = shrunk.expect("no faults here");
+    assert!(shrunk.get() * 512 < u64::try_from(whole).expect("small"));
+    bytes = disk.to_vec();
+    bytes.truncate(SMALL - 4096);
+    let disk = Arc::new(MemDevice::from_bytes(&bytes, SectorSize::S512));
+    assert_eq!(
+        open(&disk, Mode::Journal).unchecked().blocks_in_journal(),
+        Ok(0)
+    );
+    let found = contents(&open(&disk, Mode::Recovery));
+    assert!(found == paint(0, found.len()));
+}
+
+/// It would begin again with the blocks that are new, and leave them unchecked until then.
+#[test]
+fn a_recalculation_that_had_finished_is_finished_in_a_grown_device() {
+    let mut bytes = dirty();
+    let provided = u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes"));
+    bytes[24] |= 2;
+    put(&mut bytes, 32, provided);
+    bytes.resize(LARGE, 0);
+    let disk = Arc::new(MemDevice::from_bytes(&bytes, SectorSize::S512));
+    let grown = open(Arc::clone(&disk), Mode::Journal).grow(true, &Control::new());
+    let grown = grown.expect("no faults here").get();
+    assert!(grown > provided);
+    let device = open(&disk, Mode::Journal);
+    assert_eq!(device.superblock().recalc_sector().get(), grown);
+}

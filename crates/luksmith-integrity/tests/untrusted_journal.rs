@@ -9,8 +9,8 @@ use luksmith_block::{
     SectorSize, TaggedDevice,
 };
 use luksmith_integrity::{
-    Devices, DigestName, Error, FlagPolicy, FormatRequest, HashedDevice, IntegrityDevice, Mode,
-    OpenOptions, format,
+    Devices, DigestName, Error, FlagPolicy, FormatRequest, HashedDevice, IntegrityDevice,
+    JournalMac, Mode, OpenOptions, format,
 };
 
 const KEY: &[u8] = b"a key that the attacker does not have";
@@ -225,4 +225,54 @@ fn a_device_opened_for_reading_takes_no_tuples_either() {
         refused
     );
     assert_eq!(device.apply_journal(), refused);
+}
+
+/// Without keys for tags, as under a layer that encrypts, the MAC is all that tells.
+#[test]
+fn a_section_whose_entries_do_not_fit_its_mac_is_not_applied() {
+    let disk = MemDevice::new(ByteLen::new(1 << 20), SectorSize::S512).expect("small");
+    let disk = Arc::new(disk);
+    let mac = JournalMac::new(hmac(), Some(KEY)).expect("an algorithm");
+    let mac = Arc::new(mac);
+    let request = FormatRequest::new(32, SectorSize::S4096)
+        .expect("a tag size that exists")
+        .journal_mac(true)
+        .journal_sectors(SectorCount::new(600));
+    let devices = || Devices::interleaved(Arc::clone(&disk));
+    format(&devices(), &request, Some(Arc::clone(&mac)), None).expect("room enough");
+    let options = || {
+        OpenOptions::new()
+            .flags(FlagPolicy::Standalone)
+            .journal_mac(Arc::clone(&mac))
+    };
+    let device = IntegrityDevice::open(devices(), options()).expect("formatted");
+    device
+        .write_tagged(SectorNumber::new(8), 1, &mut |data, tuples| {
+            data.fill(7);
+            tuples.fill(1);
+        })
+        .expect("no faults here");
+    device.flush().expect("no faults here");
+    std::mem::forget(device);
+    let device = IntegrityDevice::open(devices(), options()).expect("not closed");
+    assert_eq!(device.blocks_in_journal(), Ok(1));
+    // The entry is for block 3 now.
+    let at = ByteOffset::new(4096);
+    let mut sector = [0; 512];
+    disk.read_at(at, &mut sector).expect("a memory device");
+    assert_eq!(sector[..8], 8_u64.to_le_bytes());
+    sector[0] = 24;
+    disk.write_at(at, &sector).expect("a memory device");
+    let before = disk.to_vec();
+    for read_only in [true, false] {
+        let error = IntegrityDevice::open(devices(), options().read_only(read_only)).err();
+        assert_eq!(error, Some(Error::SectionMac { section: 0 }));
+    }
+    // Nor where it was changed while the device was open.
+    let changed = DeviceError::ChangedOutside {
+        what: "journal section",
+        number: 0,
+    };
+    assert_eq!(device.apply_journal(), Err(changed));
+    assert!(disk.to_vec() == before, "something was written");
 }

@@ -61,6 +61,9 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         parts: &[&[u8]],
         tuples: &[u8],
     ) -> Result<(), DeviceError> {
+        if let [data] = parts {
+            return self.write_whole(first, data, tuples);
+        }
         let mut parts = Parts::new(parts);
         let mut tuples = tuples;
         for (position, blocks) in self.runs(first, parts.left()) {
@@ -77,6 +80,21 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             }
             self.write_tag_run(&position, tags)?;
             tuples = later;
+        }
+        Ok(())
+    }
+
+    /// As `write_in_place`, of blocks in one part: nothing is allocated.
+    fn write_whole(&self, first: u64, data: &[u8], tuples: &[u8]) -> Result<(), DeviceError> {
+        let (mut data, mut tuples) = (data, tuples);
+        for (position, blocks) in self.runs(first, data.len()) {
+            let position = position?;
+            self.stop.check()?;
+            let (now, later) = data.split_at(blocks * self.block_bytes());
+            let (tags, later_tags) = tuples.split_at(blocks * self.tag_bytes());
+            self.devices.data().write_at(position.data, now)?;
+            self.write_tag_run(&position, tags)?;
+            (data, tuples) = (later, later_tags);
         }
         Ok(())
     }

@@ -37,8 +37,8 @@ impl Found {
     /// Reads as much of a journal as it takes to know what is to be applied.
     ///
     /// Whether a used entry counts is decided by the commit ids of all sectors of all sections: one
-    /// anywhere may show that a lap was begun. Unless an entry is used, nothing depends on that, and
-    /// entries are in the metadata sectors alone.
+    /// anywhere may show that a lap was begun. Unless an entry is used, nothing depends on that,
+    /// and entries are in the metadata sectors alone.
     ///
     /// # Errors
     /// [`Error::CommitId`] for a sector that carries no commit id of its place,

@@ -228,7 +228,8 @@ impl SectionCodec {
         (field >> 32 != UNUSED >> 32).then_some(field)
     }
 
-    /// Tells whether no entry of a decrypted section, or of its [`METADATA`] sectors alone, is used.
+    /// Tells whether no entry of a decrypted section, or of its [`METADATA`] sectors alone, is
+    /// used.
     pub(crate) fn is_unused(&self, image: &[u8]) -> bool {
         (0..self.entries()).all(|index| self.target(index, image).is_none())
     }

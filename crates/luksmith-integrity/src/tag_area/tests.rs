@@ -3,6 +3,36 @@ use luksmith_block::{MemDevice, SectorCount, SectorSize};
 use super::*;
 use crate::{DeviceSizes, FormatRequest};
 
+/// Does something once, before its next write.
+struct Hooked<'a> {
+    disk: &'a MemDevice,
+    hook: Mutex<Option<Box<dyn FnOnce() + Send + 'a>>>,
+}
+
+impl BlockDevice for Hooked<'_> {
+    fn size(&self) -> ByteLen {
+        self.disk.size()
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.disk.sector_size()
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), Error> {
+        self.disk.read_at(at, buf)
+    }
+
+    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error> {
+        let hook = self.hook.lock().unwrap().take();
+        hook.into_iter().for_each(|hook| hook());
+        self.disk.write_at(at, data)
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.disk.flush()
+    }
+}
+
 /// A metadata device whose tags end 512 bytes into their last page.
 fn area() -> (TagArea, MemDevice) {
     let sizes = DeviceSizes {
@@ -154,4 +184,63 @@ fn tags_that_did_not_change_are_not_written_again_unless_their_write_failed() {
     area.flush(&disk).unwrap();
     disk.read_at(at(&area, 0), &mut found).unwrap();
     assert_eq!(found[4096..4116], [7; 20]);
+}
+
+/// Loaded again before its write was through, a page would have its old tags.
+#[test]
+fn pages_stay_in_the_cache_while_a_flush_writes_them() {
+    // One page, and all that this part of the cache holds.
+    for changed in [1, 4] {
+        let (area, disk) = area();
+        let tags = |page: u64| at(&area, page * TAG_PAGE_BYTES);
+        for page in 0..changed {
+            area.write(&disk, tags(page), &[4; 20]).unwrap();
+        }
+        let looked = Mutex::new(Vec::new());
+        let hook = || {
+            let mut found = [0; 20];
+            for page in changed..16 {
+                area.read(&disk, tags(page), &mut found).unwrap();
+            }
+            for page in 0..changed {
+                area.read(&disk, tags(page), &mut found).unwrap();
+                looked.lock().unwrap().push(found);
+            }
+        };
+        let hooked = Hooked {
+            disk: &disk,
+            hook: Mutex::new(Some(Box::new(hook))),
+        };
+        area.flush(&hooked).unwrap();
+        drop(hooked);
+        assert_eq!(looked.into_inner().unwrap(), vec![[4; 20]; narrow(changed)]);
+    }
+}
+
+/// The second flush found nothing to write, and returned while the first was still writing it.
+#[test]
+fn a_flush_returns_no_earlier_than_one_that_is_writing_its_tags() {
+    let (area, disk) = area();
+    let (area, disk) = (std::sync::Arc::new(area), std::sync::Arc::new(disk));
+    area.write(&*disk, at(&area, 0), &[4; 20]).unwrap();
+    let second = Mutex::new(None);
+    let hook = || {
+        let (area, disk) = (std::sync::Arc::clone(&area), std::sync::Arc::clone(&disk));
+        let thread = std::thread::spawn(move || {
+            area.flush(&*disk).unwrap();
+            let mut found = [0; 512];
+            disk.read_at(at(&area, 0), &mut found).unwrap();
+            found[0]
+        });
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        *second.lock().unwrap() = Some(thread);
+    };
+    let hooked = Hooked {
+        disk: &disk,
+        hook: Mutex::new(Some(Box::new(hook))),
+    };
+    area.flush(&hooked).unwrap();
+    drop(hooked);
+    let second = second.into_inner().unwrap().unwrap();
+    assert_eq!(second.join().unwrap(), 4);
 }

@@ -1,0 +1,242 @@
+//! Bitmap mode: what is marked when, and what a crash leaves while the mode is entered or left.
+
+#![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
+
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Capabilities, Control, Error, MemDevice, SectorCount,
+    SectorNumber, SectorSize,
+};
+use luksmith_integrity::{
+    Devices, DigestName, Error as IntegrityError, FormatRequest, HashedDevice, Mode, OpenOptions,
+    Recalculation, format, recalculate,
+};
+use luksmith_testkit::{CrashDevice, CrashOptions};
+
+const DIGEST: DigestName = DigestName::Crc32c;
+
+/// A bit for each block: the bitmap of so many is larger than the first sector of the journal.
+fn options() -> OpenOptions {
+    OpenOptions::new().mode(Mode::Bitmap).sectors_per_bit(1)
+}
+
+fn at(block: usize) -> ByteOffset {
+    ByteOffset::new(u64::try_from(block * 512).expect("small"))
+}
+
+/// A device of more than 5000 blocks that all hold 1, and a journal of one section.
+fn disk() -> Arc<MemDevice> {
+    let disk = Arc::new(MemDevice::new(ByteLen::new(3 << 20), SectorSize::S512).expect("small"));
+    let request = FormatRequest::new(4, SectorSize::S512)
+        .expect("a tag size that exists")
+        .journal_sectors(SectorCount::new(176));
+    format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+    let device = open(&disk, options().mode(Mode::Direct)).expect("formatted");
+    let blocks = blocks(&device);
+    assert!(blocks > 5000, "{blocks}");
+    device
+        .write_at(ByteOffset::ZERO, &vec![1; blocks * 512])
+        .expect("no faults here");
+    device.close().expect("no faults here");
+    disk
+}
+
+fn open<D: BlockDevice>(
+    disk: &Arc<D>,
+    options: OpenOptions,
+) -> Result<HashedDevice<Arc<D>>, IntegrityError> {
+    HashedDevice::open(
+        Devices::interleaved(Arc::clone(disk)),
+        options,
+        DIGEST,
+        None,
+    )
+}
+
+fn blocks<D: BlockDevice>(device: &HashedDevice<D>) -> usize {
+    device.size().to_usize().expect("small") / 512
+}
+
+/// The blocks that are marked on the disk.
+fn marked(disk: &MemDevice, blocks: usize) -> Vec<usize> {
+    let mut bytes = [0; 4096];
+    disk.read_at(ByteOffset::new(4096), &mut bytes)
+        .expect("a memory device");
+    let is_set = |block: &usize| bytes[block / 8] & (1 << (block % 8)) != 0;
+    (0..blocks).filter(is_set).collect()
+}
+
+#[test]
+fn entering_the_mode_marks_nothing_and_a_write_its_block() {
+    let disk = disk();
+    let device = open(&disk, options()).expect("closed");
+    let blocks = blocks(&device);
+    // The journal is where the bitmap will be: as bits, it has some.
+    assert!(!marked(&disk, blocks).is_empty());
+    device.unchecked().apply_journal().expect("no faults here");
+    assert_eq!(marked(&disk, blocks), [0; 0]);
+    device.write_at(at(9), &[2; 512]).expect("no faults here");
+    assert_eq!(marked(&disk, blocks), [9]);
+    device.flush().expect("no faults here");
+    assert_eq!(marked(&disk, blocks), [9]);
+    device
+        .commit_if_older_than(Duration::ZERO)
+        .expect("no faults here");
+    assert_eq!(marked(&disk, blocks), [0; 0]);
+}
+
+#[test]
+fn what_no_recalculation_has_reached_is_marked_and_stays_so() {
+    let disk = disk();
+    let mut superblock = [0; 512];
+    disk.read_at(ByteOffset::ZERO, &mut superblock)
+        .expect("a memory device");
+    // RECALCULATING, from sector 4000 on.
+    superblock[24] |= 2;
+    superblock[32..40].copy_from_slice(&4000_u64.to_le_bytes());
+    disk.write_at(ByteOffset::ZERO, &superblock)
+        .expect("a memory device");
+    let device = open(&disk, options()).expect("closed");
+    let blocks = blocks(&device);
+    device.write_at(at(9), &[2; 512]).expect("no faults here");
+    let expected: Vec<usize> = core::iter::once(9).chain(4000..blocks).collect();
+    assert_eq!(marked(&disk, blocks), expected);
+    device
+        .commit_if_older_than(Duration::ZERO)
+        .expect("no faults here");
+    assert_eq!(marked(&disk, blocks), expected);
+}
+
+/// Marks that stay cost a recalculation, and the kernel's do not.
+#[test]
+fn marks_that_were_cleared_do_not_come_back_after_power_loss() {
+    let crash = Arc::new(CrashDevice::from_bytes(&disk().to_vec(), SectorSize::S512));
+    let device = open(&crash, options()).expect("closed");
+    let blocks = blocks(&device);
+    device.write_at(at(9), &[2; 512]).expect("no faults here");
+    let left = || crash.durable().to_mem(SectorSize::S512);
+    assert_eq!(marked(&left(), blocks), [9]);
+    device
+        .commit_if_older_than(Duration::ZERO)
+        .expect("no faults here");
+    assert_eq!(marked(&left(), blocks), [0; 0]);
+}
+
+/// A bitmap that reaches beyond the first entries of the journal is no journal any more: the
+/// superblock must not say so before there is one.
+#[test]
+fn a_crash_while_the_mode_is_entered_or_left_leaves_a_device_that_opens() {
+    let bytes = disk().to_vec();
+    let crash = Arc::new(CrashDevice::from_bytes(&bytes, SectorSize::S512));
+    let device = open(&crash, options()).expect("closed");
+    // Their bits are in the commit id of the journal's first sector.
+    device
+        .write_at(at(4040), &[2; 8 * 512])
+        .expect("no faults here");
+    device.close().expect("no faults here");
+    let mut dirty = 0;
+    let count = crash
+        .recording()
+        .for_each_crash(&CrashOptions::default(), |_, image| {
+            let disk = Arc::new(image.to_mem(SectorSize::S512));
+            let device = match open(&disk, options()) {
+                Err(IntegrityError::BitmapDirty) => {
+                    dirty += 1;
+                    let devices = Devices::interleaved(Arc::clone(&disk));
+                    let control = Control::new();
+                    let due = Recalculation::Due;
+                    recalculate(devices, options(), DIGEST, None, due, false, &control)
+                        .expect("no faults here");
+                    open(&disk, options())
+                }
+                opened => opened,
+            }
+            .expect("it opens");
+            for block in 4038..4050 {
+                let mut data = [0; 512];
+                device
+                    .read_at(at(block), &mut data)
+                    .expect("its tag is right");
+                assert!([1, 2].contains(&data[0]), "block {block}");
+            }
+            device.write_at(at(0), &[3; 512]).expect("no faults here");
+        });
+    assert!(dirty > 0 && count > dirty, "{dirty} of {count}");
+}
+
+/// Holds one write back until it is told to go on.
+struct Held {
+    disk: Arc<MemDevice>,
+    at: ByteOffset,
+    gate: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
+}
+
+impl BlockDevice for Held {
+    fn size(&self) -> ByteLen {
+        self.disk.size()
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.disk.sector_size()
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), Error> {
+        self.disk.read_at(at, buf)
+    }
+
+    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error> {
+        if at == self.at {
+            let gate = self.gate.lock().expect("nobody panics").take();
+            if let Some((arrived, go_on)) = gate {
+                arrived.send(()).expect("the test listens");
+                go_on.recv().expect("the test says so");
+            }
+        }
+        self.disk.write_at(at, data)
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.disk.flush()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.disk.capabilities()
+    }
+}
+
+#[test]
+fn a_mark_is_not_cleared_while_what_it_stands_for_is_being_written() {
+    let disk = disk();
+    let layout = *open(&disk, options()).expect("closed").layout();
+    let position = layout.locate(SectorNumber::new(70)).expect("a block");
+    let (arrived, has_arrived) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    let held = Arc::new(Held {
+        disk: Arc::clone(&disk),
+        at: position.data,
+        gate: Mutex::new(Some((arrived, may_go_on))),
+    });
+    let device = open(&held, options()).expect("closed");
+    let blocks = blocks(&device);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| device.write_at(at(70), &[2; 512]));
+        has_arrived.recv().expect("the write comes");
+        let timer = scope.spawn(|| device.commit_if_older_than(Duration::ZERO));
+        thread::sleep(Duration::from_millis(100));
+        let meanwhile = marked(&disk, blocks);
+        go_on.send(()).expect("the device listens");
+        assert_eq!(writer.join().expect("no panic"), Ok(()));
+        assert_eq!(timer.join().expect("no panic"), Ok(()));
+        assert_eq!(meanwhile, [70]);
+    });
+    assert_eq!(marked(&disk, blocks), [0; 0]);
+    let mut data = [0; 512];
+    disk.read_at(position.data, &mut data)
+        .expect("a memory device");
+    assert_eq!(data, [2; 512]);
+}
