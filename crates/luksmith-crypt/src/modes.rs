@@ -157,8 +157,13 @@ impl<C: Cipher16> Unit for Cbc<C> {
     }
 
     fn encrypt_run(&self, ivs: &[u8], _: usize, units: &mut [u8], unit_bytes: usize) {
-        let ivs: &[Block] = Array::slice_as_chunks(ivs).0;
-        let groups = units.chunks_mut(CBC_UNITS * unit_bytes);
+        let (ivs, rest): (&[Block], _) = Array::slice_as_chunks(ivs);
+        // A sector without its IV would be left as it is: plaintext.
+        assert!(
+            rest.is_empty() && units.len() == ivs.len() * unit_bytes,
+            "one IV for each whole sector"
+        );
+        let groups = units.chunks_mut((CBC_UNITS * unit_bytes).max(1));
         for (ivs, units) in ivs.chunks(CBC_UNITS).zip(groups) {
             self.0.encrypt_with_backend(CbcUnits {
                 ivs,

@@ -9,6 +9,7 @@
 use crate::arch;
 use crate::buffers::Buffers;
 use crate::sha2::{BATCH, Differing, TagKey, check_length};
+use crate::xts::tweak::count_sectors;
 use crate::{Error, Run, XtsKey};
 use zeroize::Zeroize;
 
@@ -212,13 +213,7 @@ fn byte_range(start: usize, count: usize, each: usize) -> core::ops::Range<usize
 
 /// Number of sectors, once data and tags fit the run.
 fn check(tag: &TagKey, run: Run, data: usize, tags: usize) -> Result<usize, Error> {
-    if run.sector_bytes == 0 || !data.is_multiple_of(run.sector_bytes) {
-        return Err(Error::PartialSector {
-            bytes: data,
-            sector_bytes: run.sector_bytes,
-        });
-    }
-    let sectors = data / run.sector_bytes;
+    let sectors = count_sectors(data, run.sector_bytes)?;
     check_length("tags", tags, sectors, tag.tag_bytes())?;
     Ok(sectors)
 }
@@ -388,6 +383,64 @@ mod tests {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn sectors_that_are_too_large_or_not_whole_blocks_are_refused_by_every_backend() {
+        for backend in Backend::available() {
+            let xts = XtsKey::with_backend(&KEY, backend).expect("available");
+            for sector_bytes in [0, 8, 520, Run::MAX_SECTOR_BYTES + 64] {
+                let run = Run {
+                    first: 0,
+                    step: 1,
+                    sector_bytes,
+                };
+                let max = Run::MAX_SECTOR_BYTES;
+                let bytes = sector_bytes;
+                let refused = Err(Error::SectorBytes { bytes, max });
+                let tag = TagKey::hmac_sha256(b"k");
+                assert_eq!(seal_in_place(&xts, &tag, run, 0, &mut [], &mut []), refused);
+                assert_eq!(
+                    open_in_place(&xts, &tag, run, 0, &mut [], &[]),
+                    refused,
+                    "{backend}"
+                );
+            }
+        }
+    }
+
+    /// Else a kernel that is never chosen would be as right as any.
+    #[test]
+    fn the_kernel_for_both_takes_the_shapes_that_it_is_for_and_no_others() {
+        let (cipher, hash) = (Backend::Vaes512, HashBackend::Avx512);
+        if !(cipher.is_available() && HashBackend::available().any(|one| one == hash)) {
+            println!("not covered: this machine lacks {cipher} or {hash}");
+            return;
+        }
+        for key_bytes in [32, 64] {
+            let xts = XtsKey::with_backend(&KEY[..key_bytes], cipher).expect("available");
+            let takes = |tag: TagKey, sectors: usize, sector_bytes: usize| {
+                let tag = tag.with_backend(hash).expect("available");
+                let run = Run {
+                    first: 0,
+                    step: 1,
+                    sector_bytes,
+                };
+                let mut data = painted(sectors * sector_bytes);
+                let mut tags = vec![0; sectors * tag.tag_bytes()];
+                let batch = Batch::new(run, 0, 0, sectors);
+                batch.seal_together(&xts, &tag, Buffers::in_place(&mut data), &mut tags)
+            };
+            for sector_bytes in [192, 512, 4096] {
+                assert!(takes(TagKey::hmac_sha256(b"k"), 16, sector_bytes));
+                assert!(takes(TagKey::sha256(), 16, sector_bytes));
+                assert!(!takes(TagKey::hmac_sha256(b"k"), 15, sector_bytes));
+                assert!(!takes(TagKey::hmac_sha512(b"k"), 16, sector_bytes));
+            }
+            for sector_bytes in [128, 496] {
+                assert!(!takes(TagKey::hmac_sha256(b"k"), 16, sector_bytes));
             }
         }
     }

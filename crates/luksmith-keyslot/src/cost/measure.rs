@@ -102,8 +102,8 @@ pub fn measure(
             // All lanes are run by this thread, whose time is exact. Costs are chosen as if this
             // machine ran Argon2 as slowly as the library that cryptsetup uses: volumes would take
             // other programs seconds longer to open.
-            let head_start = Argon2::times_as_fast_as_libargon2().max(1);
-            let budget = target.saturating_mul(at_once) / head_start;
+            let percent = Argon2::percent_of_libargon2().max(1);
+            let budget = target.saturating_mul(at_once).saturating_mul(100) / percent;
             let cost = argon2_cost(variant, lanes, max, budget, control)?;
             Ok(Kdf::Argon2 { variant, cost })
         }
@@ -315,6 +315,13 @@ mod tests {
         ] {
             let idle = found(method);
             let done = AtomicBool::new(false);
+            // Also if measuring panics: the scope waits for the threads.
+            struct Stop<'a>(&'a AtomicBool);
+            impl Drop for Stop<'_> {
+                fn drop(&mut self) {
+                    self.0.store(true, Ordering::Relaxed);
+                }
+            }
             let busy = thread::scope(|scope| {
                 for _ in 0..3 * processors {
                     scope.spawn(|| {
@@ -323,9 +330,8 @@ mod tests {
                         }
                     });
                 }
-                let busy = found(method);
-                done.store(true, Ordering::Relaxed);
-                busy
+                let _stop = Stop(&done);
+                found(method)
             });
             // By the time of day it would be a quarter: one thread of four on each processor.
             assert!(

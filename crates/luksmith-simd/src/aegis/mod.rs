@@ -94,8 +94,11 @@ impl Aegis128 {
         data: &mut [u8],
         tag: &[u8; 16],
     ) -> Result<bool, Error> {
-        let right: bool = self.crypt::<true>(nonce, ad, data)?.ct_eq(tag).into();
+        let mut computed = self.crypt::<true>(nonce, ad, data)?;
+        let right: bool = computed.ct_eq(tag).into();
         if !right {
+            // The right tag of data that an attacker chose is what he must not learn.
+            computed.zeroize();
             data.zeroize();
         }
         Ok(right)

@@ -113,8 +113,8 @@ impl Argon2Kernel {
     }
 
     /// See [`Argon2`](crate::Argon2).
-    pub(crate) const fn times_as_fast_as_libargon2(self) -> u32 {
-        1
+    pub(crate) const fn percent_of_libargon2(self) -> u32 {
+        50
     }
 
     /// How many lanes a thread fills in turn before another thread pays: compressing word by word

@@ -154,9 +154,16 @@ pub(super) fn slice(at: &At, blocks: &mut [Block], threads: &dyn Argon2Threads) 
 }
 
 /// How many of `threads` threads share `lanes` lanes.
+///
+/// Lanes in turn were measured where there are two processors. With more of them to choose from,
+/// each lane gets one of its own: what waits for memory on one machine may not on another.
 fn workers(at: &At, lanes: usize, threads: usize) -> usize {
-    let busy = lanes.div_ceil(at.kernel.lanes_of_a_thread());
-    threads.clamp(1, busy)
+    let each = if threads > 2 {
+        1
+    } else {
+        at.kernel.lanes_of_a_thread()
+    };
+    threads.clamp(1, lanes.div_ceil(each))
 }
 
 /// Fills the segments of the lanes, a few in turn.

@@ -106,15 +106,17 @@ impl Argon2 {
         })
     }
 
-    /// How many times faster than libargon2, built for the same processor, this machine's kernel
-    /// fills a gigabyte, rounded down: whoever finds costs by measuring this library, and wants
-    /// those that others would find, divides by it.
+    /// The least rate at which this machine's kernel fills a gigabyte, in percent of libargon2's,
+    /// built for the same processor: whoever finds costs by measuring this library, and wants those
+    /// that others would find, divides by it. Too little of it makes keys stronger than asked for,
+    /// too much makes them weaker.
     ///
-    /// Measured on Zen 5 with AVX-512: 2.9 to 3.1 on one thread. With AVX2 the lanes in turn and
-    /// the blocks fetched ahead remain. Word by word nothing is faster here.
+    /// With AVX-512 the least of the ratios in docs/benchmarks.md (row K5, Zen 5, one thread),
+    /// rounded down. The others are not measured: with AVX2 no credit is taken, and word by word
+    /// this is thought to be at least half as fast as their vector code.
     #[must_use]
-    pub fn times_as_fast_as_libargon2() -> u32 {
-        Argon2Kernel::best().times_as_fast_as_libargon2()
+    pub fn percent_of_libargon2() -> u32 {
+        Argon2Kernel::best().percent_of_libargon2()
     }
 
     /// Blocks of a segment.

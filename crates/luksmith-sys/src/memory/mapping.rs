@@ -166,14 +166,15 @@ impl Mapping {
         unsafe { mm::madvise(self.data.as_ptr().cast(), self.len, advice) }.is_ok()
     }
 
-    /// Wipes the memory and gives its pages back, by this thread and another one.
-    fn wipe_and_release(&mut self) {
+    /// Wipes the memory, by this thread and another one, each piece of whole pages followed by
+    /// `then`.
+    fn wipe_in_pieces(&mut self, then: impl Fn(&mut [u8]) + Sync) {
         let pieces = Mutex::new(self.bytes_mut().chunks_mut(WIPED_AT_ONCE));
         let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
             while let Some(piece) = next() {
                 wipe(piece);
-                release(piece);
+                then(piece);
             }
         };
         thread::scope(|scope| {
@@ -198,11 +199,13 @@ fn wipe(bytes: &mut [u8]) {
 
 /// Gives whole pages back to the system; they are zeros when they are touched again. Where the
 /// system cannot, they go with the mapping.
-fn release(pages: &mut [u8]) {
+///
+/// # Safety
+/// `pages` consists of whole pages of a private anonymous mapping: the system rounds up.
+unsafe fn release(pages: &mut [u8]) {
     #[cfg(target_os = "linux")]
-    // SAFETY: `pages` is ours alone and consists of whole pages of a private mapping: `Mapping`'s
-    // length is a multiple of the page size, and so is `WIPED_AT_ONCE`. What they hold afterwards,
-    // zeros, is what any `u8` may be.
+    // SAFETY: the pages are whole (the caller) and ours alone. What they hold afterwards, zeros, is
+    // what any `u8` may be.
     let _ = unsafe {
         let advice = mm::Advice::LinuxDontneedLocked;
         mm::madvise(pages.as_mut_ptr().cast(), pages.len(), advice)
@@ -212,7 +215,8 @@ fn release(pages: &mut [u8]) {
 }
 
 impl Pages {
-    /// Makes the pages of a range come, as a write to each would, if the system can.
+    /// Makes the pages of a range come, as a write to each would, if the system can: Linux from
+    /// 5.14 on. Before, they come as they are used, and slow huge pages go unnoticed.
     pub(super) fn populate(&self, range: Range<usize>) {
         #[cfg(target_os = "linux")]
         self.advise(range, mm::Advice::LinuxPopulateWrite);
@@ -253,12 +257,35 @@ pub(super) fn thread_cpu_time() -> Duration {
 impl Drop for Mapping {
     fn drop(&mut self) {
         if self.is_wiped_by_two {
-            self.wipe_and_release();
+            // SAFETY: pieces start at `data`, which is aligned to a page, and both `len` (invariant)
+            // and `WIPED_AT_ONCE` are multiples of the page size.
+            self.wipe_in_pieces(|pages| unsafe { release(pages) });
         } else {
             self.wipe();
         }
         // SAFETY: `base` and `mapped` are what `mmap` gave (invariant), and with `self` the last
         // reference into it goes. An error would leave wiped memory mapped, which harms nobody.
         let _ = unsafe { mm::munmap(self.base.as_ptr(), self.mapped) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_threads_wipe_every_piece_once_and_before_it_is_given_back() {
+        for len in [1, WIPED_AT_ONCE - 1, WIPED_AT_ONCE, 3 * WIPED_AT_ONCE + 1] {
+            let mut mapping = Mapping::new(len, 1).unwrap();
+            mapping.bytes_mut().fill(0xa5);
+            let given = Mutex::new(0);
+            mapping.wipe_in_pieces(|piece| {
+                assert!(piece.iter().all(|&byte| byte == 0));
+                piece.fill(1);
+                *given.lock().unwrap() += piece.len();
+            });
+            assert!(mapping.bytes().iter().all(|&byte| byte == 1), "{len}");
+            assert_eq!(*given.lock().unwrap(), mapping.bytes().len());
+        }
     }
 }

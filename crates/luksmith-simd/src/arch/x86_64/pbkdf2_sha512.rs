@@ -79,7 +79,10 @@ pub(crate) fn advance_lanes<const N: usize>(
                 chain.acc[word] = acc[word][lane];
             }
         }
-        (words, acc, state).zeroize();
+        // One by one: a tuple of arrays would be a copy.
+        words.zeroize();
+        acc.zeroize();
+        state.zeroize();
     }
 }
 
@@ -206,7 +209,7 @@ macro_rules! sixteen_rounds {
 /// The digest of one block, `digest` and its padding, after the state `pad`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl,bmi2")]
-fn compressed(pad: &[u64; 8], digest: [u64; 8]) -> [u64; 8] {
+fn compressed(pad: &[u64; 8], digest: [u64; 8], sums: &mut Sums) -> [u64; 8] {
     let pair = |low: u64, high: u64| _mm_set_epi64x(high.cast_signed(), low.cast_signed());
     let mut w = [
         pair(digest[0], digest[1]),
@@ -219,7 +222,6 @@ fn compressed(pad: &[u64; 8], digest: [u64; 8]) -> [u64; 8] {
         pair(PADDING[6], PADDING[7]),
     ];
     let (k, _) = K512.as_chunks::<2>();
-    let mut sums = Sums([[0; 2]; 8]);
     // By index: `zip` over vectors is not unrolled here.
     for i in 0..8 {
         store(&mut sums.0[i], _mm_add_epi64(w[i], load(&k[i])));
@@ -229,7 +231,7 @@ fn compressed(pad: &[u64; 8], digest: [u64; 8]) -> [u64; 8] {
         let k = &k[8 * quarter..8 * quarter + 8];
         macro_rules! scheduled {
             ($j:literal) => {
-                schedule::<$j>(&mut w, &mut sums, k);
+                schedule::<$j>(&mut w, sums, k);
             };
         }
         sixteen_rounds!([a b c d e f g h], sums, scheduled);
@@ -248,11 +250,11 @@ fn compressed(pad: &[u64; 8], digest: [u64; 8]) -> [u64; 8] {
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512vl,bmi2")]
 fn iterate(pads: &Pads<u64>, chain: &mut Chain<u64>, n: u32) {
-    let mut last = chain.last;
+    let (mut last, mut sums) = (chain.last, Sums([[0; 2]; 8]));
     for _ in 0..n {
         // One place that calls it, or it is not inlined.
         for pad in [&pads.inner, &pads.outer] {
-            last = compressed(pad, last);
+            last = compressed(pad, last, &mut sums);
         }
         for (acc, word) in chain.acc.iter_mut().zip(last) {
             *acc ^= word;
@@ -260,4 +262,5 @@ fn iterate(pads: &Pads<u64>, chain: &mut Chain<u64>, n: u32) {
     }
     chain.last = last;
     last.zeroize();
+    sums.0.zeroize();
 }
