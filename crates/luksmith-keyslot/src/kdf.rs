@@ -56,8 +56,8 @@ impl Threads {
     /// The caller's thread alone.
     pub const ONE: Self = Self(NonZeroUsize::MIN);
 
-    /// At most `count` threads that derive, the caller's included. From two on, one more may ask the
-    /// system for memory while it is first filled, and wipe it in the end.
+    /// At most `count` threads that derive, the caller's included. From two on, one more may ask
+    /// the system for memory while it is first filled, and wipe it in the end.
     #[must_use]
     pub const fn new(count: NonZeroUsize) -> Self {
         Self(count)

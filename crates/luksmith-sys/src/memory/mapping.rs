@@ -257,8 +257,8 @@ pub(super) fn thread_cpu_time() -> Duration {
 impl Drop for Mapping {
     fn drop(&mut self) {
         if self.is_wiped_by_two {
-            // SAFETY: pieces start at `data`, which is aligned to a page, and both `len` (invariant)
-            // and `WIPED_AT_ONCE` are multiples of the page size.
+            // SAFETY: pieces start at `data`, which is aligned to a page, and both `len`
+            // (invariant) and `WIPED_AT_ONCE` are multiples of the page size.
             self.wipe_in_pieces(|pages| unsafe { release(pages) });
         } else {
             self.wipe();
