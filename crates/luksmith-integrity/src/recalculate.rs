@@ -3,7 +3,10 @@
 //!
 //! Whoever could change the data has it blessed by this; for keyed hashes it has to be asked for.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use luksmith_block::{BlockDevice, Control, Error as DeviceError, SectorCount, SectorNumber};
 
@@ -15,6 +18,10 @@ use crate::{
 
 /// Bytes of data that are tagged at once.
 const STEP_BYTES: usize = 1 << 20;
+
+/// Bytes of data that one thread reads and makes tags for before it takes more: they stay in its
+/// cache in between, and two threads share a step without one waiting long for the other.
+const PART_BYTES: usize = 256 << 10;
 
 /// Steps after which the position is made durable.
 const STEPS_PER_SAVE: u32 = 64;
@@ -158,10 +165,7 @@ impl<D: BlockDevice> Work<'_, D> {
             data.resize(blocks * engine.block_bytes(), 0);
             tags.resize(blocks * engine.tag_bytes(), 0);
             let _alone = engine.ranges.exclusive(at..at + wide(blocks) * spb);
-            engine.read_data_in_place(at, &mut data)?;
-            self.device
-                .maker()
-                .tags(SectorNumber::new(at), &data, &mut tags)?;
+            self.make_tags(at, &mut data, &mut tags)?;
             engine.write_tags_in_place(at, &tags)?;
             let sectors_done = wide(blocks) * spb;
             at += sectors_done;
@@ -172,4 +176,49 @@ impl<D: BlockDevice> Work<'_, D> {
         }
         Ok(())
     }
+
+    /// Reads consecutive blocks and makes their tags, by as many threads as are lent. Nothing is
+    /// written, so the order of writes is that of one thread.
+    fn make_tags(&self, at: u64, data: &mut [u8], tags: &mut [u8]) -> Result<(), DeviceError> {
+        let engine = self.device.unchecked();
+        let spb = engine.layout.block_size().sectors().get();
+        let blocks = PART_BYTES / engine.block_bytes();
+        let parts = data.len().div_ceil(PART_BYTES);
+        let pieces = data.chunks_mut(blocks * engine.block_bytes());
+        let pieces = pieces.zip(tags.chunks_mut(blocks * engine.tag_bytes()));
+        let pieces = Mutex::new((0_u64..).zip(pieces));
+        // The first of the step: parts are taken in ascending order.
+        let failed = Mutex::new(None::<(u64, DeviceError)>);
+        let job = || {
+            loop {
+                let piece = held(&pieces).next();
+                let Some((index, (data, tags))) = piece.filter(|_| held(&failed).is_none()) else {
+                    return;
+                };
+                let first = at + index * wide(blocks) * spb;
+                let made = engine.read_data_in_place(first, data).and_then(|()| {
+                    self.device
+                        .maker()
+                        .tags(SectorNumber::new(first), data, tags)
+                });
+                if let Err(error) = made {
+                    let mut failed = held(&failed);
+                    if failed.is_none_or(|(earlier, _)| index < earlier) {
+                        *failed = Some((index, error));
+                    }
+                }
+            }
+        };
+        let executor = &engine.options.executor;
+        executor.run(executor.threads().min(parts).saturating_sub(1), &job);
+        // An executor may have called nobody.
+        job();
+        let failed = held(&failed).take();
+        failed.map_or(Ok(()), |(_, error)| Err(error))
+    }
+}
+
+/// Takes a lock also after a panic in another thread, which ends everything anyway.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

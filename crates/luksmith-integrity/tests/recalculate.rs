@@ -2,16 +2,22 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Control, MemDevice, SectorCount, SectorSize, TaggedDevice,
+    BlockDevice, ByteLen, ByteOffset, Control, Executor, Inline, MemDevice, Operation, SectorCount,
+    SectorSize, TaggedDevice,
 };
 use luksmith_integrity::{
     Devices, DigestName, Error, FlagPolicy, FormatRequest, HashedDevice, IntegrityDevice,
     Interleave, Mode, OpenOptions, Recalculation, format, recalculate,
 };
-use luksmith_testkit::{CrashDevice, CrashOptions, Image};
+use luksmith_testkit::{
+    Among, CrashDevice, CrashOptions, Fault, FaultDevice, FaultPlan, Image, paint,
+};
 
 const DIGEST: DigestName = DigestName::Crc32c;
 
@@ -186,4 +192,77 @@ fn a_recalculation_begins_at_a_block_and_says_where_it_ended() {
         .read_at(ByteOffset::new(4096), &mut data)
         .expect("every tag matches");
     assert!(device.read_at(ByteOffset::ZERO, &mut [0; 4096]).is_err());
+}
+
+/// Threads that live as long as one step, and how many of them found something to do.
+#[derive(Default)]
+struct Scoped(AtomicUsize);
+
+impl Executor for Scoped {
+    fn threads(&self) -> usize {
+        3
+    }
+
+    fn run(&self, helpers: usize, job: &(dyn Fn() + Sync)) {
+        self.0.fetch_max(helpers, Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            for _ in 0..helpers {
+                scope.spawn(job);
+            }
+            job();
+        });
+    }
+}
+
+#[test]
+fn several_threads_make_the_tags_that_one_makes_and_fail_where_it_fails() {
+    let fresh = || {
+        let bytes = paint(3, 5 << 20);
+        let disk = Arc::new(MemDevice::from_bytes(&bytes, SectorSize::S512));
+        let request = FormatRequest::new(4, SectorSize::S512).expect("a tag size that exists");
+        format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+        disk
+    };
+    let recalculated = |disk: Arc<FaultDevice<Arc<MemDevice>>>, executor| {
+        let devices = Devices::interleaved(disk);
+        let options = OpenOptions::new().executor(executor);
+        let what = Recalculation::Whole;
+        recalculate(devices, options, DIGEST, None, what, false, &Control::new())
+    };
+    let (alone, together) = (fresh(), fresh());
+    let scoped = Arc::new(Scoped::default());
+    let done = recalculated(
+        Arc::new(FaultDevice::new(Arc::clone(&alone))),
+        Arc::new(Inline),
+    );
+    let faulty = Arc::new(FaultDevice::new(Arc::clone(&together)));
+    assert_eq!(recalculated(faulty, Arc::clone(&scoped) as _), done);
+    assert!(done.is_ok_and(|done| done.get() > 9000));
+    assert_eq!(scoped.0.load(Ordering::SeqCst), 2);
+    assert!(alone.to_vec() == together.to_vec());
+    // Every read fails from the second step on.
+    let failing = || {
+        let faulty = Arc::new(FaultDevice::new(fresh()));
+        let plan = FaultPlan {
+            among: Among::Only(Operation::Read),
+            from: 12,
+            count: u64::MAX,
+            fault: Fault::Fails,
+        };
+        faulty.set_plan(Some(plan));
+        faulty
+    };
+    for executor in [Arc::new(Inline) as Arc<dyn Executor>, scoped] {
+        let faulty = failing();
+        let error = recalculated(Arc::clone(&faulty), executor);
+        assert!(matches!(error, Err(Error::Device { .. })), "{error:?}");
+        // What was not reached says so.
+        faulty.set_plan(None);
+        let devices = Devices::interleaved(faulty);
+        let device = HashedDevice::open(devices, OpenOptions::new(), DIGEST, None);
+        let device = device.expect("formatted");
+        let from = device.superblock().recalc_sector();
+        let provided = device.superblock().provided_data_sectors();
+        assert!(from.get() < provided.get(), "{from}");
+    }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use luksmith::{
+    WorkerPool, Workers,
     block::{BlockDevice, ByteLen, ByteOffset, Control, FileDevice, SectorCount, SectorSize},
     integrity::{
         DeviceSizes, Devices, DigestName, DiscardMarker, Error, FormatRequest, HashedDevice,
@@ -449,7 +450,8 @@ impl Integrity {
             Recalculation::Due
         };
         let devices = self.open_devices(true)?;
-        let options = self.open_options()?;
+        let threads = Arc::new(WorkerPool::new(Workers::all().count()));
+        let options = self.open_options()?.executor(threads);
         let key = self.key()?;
         let key = key.as_ref().map(|key| key.as_slice());
         let digest = self.digest()?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use luksmith_block::{ByteLen, CheckTuple, SectorNumber, SectorSize};
+use luksmith_block::{ByteLen, CheckTuple, Executor, Inline, SectorNumber, SectorSize};
 
 use crate::{DiscardMarker, Error, Flags, JournalCipher, JournalMac, Superblock};
 
@@ -54,6 +54,7 @@ pub struct OpenOptions {
     pub(crate) sectors_per_bit: u64,
     pub(crate) discards: DiscardMarker,
     pub(crate) recalculating: bool,
+    pub(crate) executor: Arc<dyn Executor>,
 }
 
 impl Default for OpenOptions {
@@ -77,6 +78,7 @@ impl Default for OpenOptions {
             sectors_per_bit: 32768,
             discards: DiscardMarker::None,
             recalculating: false,
+            executor: Arc::new(Inline),
         }
     }
 }
@@ -208,6 +210,14 @@ impl OpenOptions {
     #[must_use]
     pub fn discards(mut self, marker: DiscardMarker) -> Self {
         self.discards = marker;
+        self
+    }
+
+    /// Lends threads to a recalculation; without them the caller's does it alone. Requests are the
+    /// business of their callers' threads.
+    #[must_use]
+    pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
+        self.executor = executor;
         self
     }
 
