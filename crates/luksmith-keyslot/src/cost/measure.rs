@@ -32,9 +32,9 @@ const PBKDF2_LAG: u64 = 4;
 const ARGON2_FLOOR_KIB: u32 = 64 * 1024;
 /// A measurement shorter than this says too little.
 const LONG_ENOUGH: Duration = Duration::from_millis(125);
-/// Measurements of which the fastest counts: processor time grows, too, where others use the caches
-/// and the memory, and a slow measurement would make a weak keyslot.
-const MEASUREMENTS: usize = 4;
+/// Several measurements take this long together, and the fastest counts: processor time grows, too,
+/// where others use the caches and the memory, and a slow measurement would make a weak keyslot.
+const LONG_TOGETHER: Duration = Duration::from_millis(500);
 
 /// A key derivation whose costs are to be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,14 +239,23 @@ fn scale(work: u64, took: Duration, target: Duration) -> u64 {
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
-/// Gives the processor time that `run` takes on this thread, the least of several.
+/// Gives the processor time that `run` takes on this thread, the least of two or more times; of
+/// one, if that is too short to count.
 fn time(run: &mut dyn FnMut() -> Result<(), Error>) -> Result<Duration, Error> {
     let clock = || luksmith_sys::machine::thread_cpu_time().ok_or(Error::NoClock);
-    let mut least = Duration::MAX;
-    for _ in 0..MEASUREMENTS {
+    let mut measure = || -> Result<Duration, Error> {
         let start = clock()?;
         run()?;
-        least = least.min(clock()?.saturating_sub(start));
+        Ok(clock()?.saturating_sub(start))
+    };
+    let mut least = measure()?;
+    if least < LONG_ENOUGH {
+        return Ok(least);
+    }
+    let (mut together, mut again) = (least, true);
+    while again || together < LONG_TOGETHER {
+        let took = measure()?;
+        (least, together, again) = (least.min(took), together + took, false);
     }
     Ok(least)
 }
