@@ -37,6 +37,10 @@ pub(super) struct Mapping {
 const WIPED_AT_ONCE: usize = 16 * 1024 * 1024;
 
 /// Where the pages of a mapping are, to ask the system for them. Reads and writes nothing.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "only Linux is asked for pages")
+)]
 pub(super) struct Pages {
     start: usize,
     len: usize,
