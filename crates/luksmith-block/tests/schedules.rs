@@ -14,6 +14,11 @@ use luksmith_block::{
 };
 use shuttle::{check_random, thread};
 
+#[path = "../src/splitter/tests/scoped.rs"]
+mod scoped;
+
+use scoped::Scoped;
+
 const PLACES: u64 = 4;
 
 /// Counts who is inside: readers up, one writer far down.
@@ -66,24 +71,6 @@ fn no_schedule_lets_a_writer_meet_anyone_or_leaves_someone_waiting() {
         },
         2000,
     );
-}
-
-/// Threads of the model checker, as long as a request.
-struct Scoped(usize);
-
-impl Executor for Scoped {
-    fn threads(&self) -> usize {
-        self.0
-    }
-
-    fn run(&self, helpers: usize, job: &(dyn Fn() + Sync)) {
-        thread::scope(|scope| {
-            for _ in 0..helpers {
-                scope.spawn(job);
-            }
-            job();
-        });
-    }
 }
 
 /// A device of wrong tags where a sector starts with 1, which looks up from its work meanwhile.

@@ -88,6 +88,27 @@ struct Expected<'a> {
     gone: &'a [&'static str],
 }
 
+/// What a removal of the keyslot of the passphrase "second" leaves.
+const SECOND_GONE: Expected<'_> = Expected {
+    always: &[FIRST],
+    either: &[],
+    after: &[],
+    gone: &["second"],
+};
+
+/// Cuts the power everywhere in a removal of `keyslot` by its passphrase, "second".
+fn crash_in_removal_by_passphrase(volume: &str, start: &Image, keyslot: u32) {
+    crash_everywhere(
+        &format!("{volume} remove by passphrase"),
+        start,
+        &|changer| {
+            let found = changer.remove_by_passphrase(&passphrase("second"), LastKeyslot::Keep);
+            assert_eq!(found, Ok(keyslot));
+        },
+        &SECOND_GONE,
+    );
+}
+
 /// Cuts the power everywhere in `action` and checks what opens.
 fn crash_everywhere(name: &str, start: &Image, action: Action<'_>, expected: &Expected<'_>) {
     let key = opens(&start.to_mem(SectorSize::S512), &[FIRST]);
@@ -207,27 +228,9 @@ fn removing_a_luks2_keyslot_never_costs_another() {
         "luks2 remove",
         &start,
         &|changer| changer.remove(3, LastKeyslot::Keep).unwrap(),
-        &Expected {
-            always: &[FIRST],
-            either: &[],
-            after: &[],
-            gone: &["second"],
-        },
+        &SECOND_GONE,
     );
-    crash_everywhere(
-        "luks2 remove by passphrase",
-        &start,
-        &|changer| {
-            let found = changer.remove_by_passphrase(&passphrase("second"), LastKeyslot::Keep);
-            assert_eq!(found, Ok(3));
-        },
-        &Expected {
-            always: &[FIRST],
-            either: &[],
-            after: &[],
-            gone: &["second"],
-        },
-    );
+    crash_in_removal_by_passphrase("luks2", &start, 3);
 }
 
 #[test]
@@ -595,29 +598,11 @@ fn luks1_keyslots_are_added_changed_and_removed_without_loss() {
             &format!("luks1 remove {keyslot}"),
             &start,
             &|changer| changer.remove(keyslot, LastKeyslot::Keep).unwrap(),
-            &Expected {
-                always: &[FIRST],
-                either: &[],
-                after: &[],
-                gone: &["second"],
-            },
+            &SECOND_GONE,
         );
     }
     let start = with_more(&luks1(), HashName::Sha512, &[("second", 6)]);
-    crash_everywhere(
-        "luks1 remove by passphrase",
-        &start,
-        &|changer| {
-            let found = changer.remove_by_passphrase(&passphrase("second"), LastKeyslot::Keep);
-            assert_eq!(found, Ok(6));
-        },
-        &Expected {
-            always: &[FIRST],
-            either: &[],
-            after: &[],
-            gone: &["second"],
-        },
-    );
+    crash_in_removal_by_passphrase("luks1", &start, 6);
     crash_everywhere(
         "luks1 convert key derivation",
         &start,

@@ -10,25 +10,11 @@ use std::thread;
 use super::*;
 use crate::{IoFailure, MemDevice, SECTOR_BYTES, SectorSize};
 
+mod scoped;
+
+use scoped::Scoped;
+
 const SIZE: usize = 3 << 20;
-
-/// Threads that live as long as a request.
-struct Scoped(usize);
-
-impl Executor for Scoped {
-    fn threads(&self) -> usize {
-        self.0
-    }
-
-    fn run(&self, helpers: usize, job: &(dyn Fn() + Sync)) {
-        thread::scope(|scope| {
-            for _ in 0..helpers {
-                scope.spawn(job);
-            }
-            job();
-        });
-    }
-}
 
 /// Says that it has threads and never uses them.
 struct Lazy;
