@@ -1,6 +1,8 @@
 //! Devices with tags of random configurations, standalone and under LUKS2: what the kernel or we
 //! wrote, closed or cut off at any point, the other reads, replays to the same bytes, and goes on
 //! with.
+//!
+//! `LUKSMITH_SETS` says how many, `LUKSMITH_SEED` which, and `LUKSMITH_FIRST` from which on.
 #![expect(
     clippy::indexing_slicing,
     reason = "a slip here fails the test that makes it"
@@ -27,6 +29,7 @@ fn the_kernel_and_we_read_replay_and_continue_each_others_devices() {
     };
     let seed = number("LUKSMITH_SEED", 4);
     let count = u32::try_from(number("LUKSMITH_SETS", SAMPLE.into())).expect("a count of sets");
+    let first = u32::try_from(number("LUKSMITH_FIRST", 0)).expect("a number of a set");
     println!("seed {seed}, {count} sets; LUKSMITH_SEED={seed} LUKSMITH_SETS={count} does it again");
     for name in ["cryptsetup-bin", "linux"] {
         println!(
@@ -35,7 +38,7 @@ fn the_kernel_and_we_read_replay_and_continue_each_others_devices() {
         );
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let outcome = integrity::run(&oracle, folder.path(), seed, count);
+    let outcome = integrity::run(&oracle, folder.path(), seed, first, count);
     assert!(
         outcome.given_up.is_empty(),
         "no verdict: {:?}",

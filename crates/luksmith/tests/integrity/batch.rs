@@ -14,7 +14,7 @@ use super::model::{Model, View, same};
 use super::ours::{self, Images, Until, Worked};
 use super::script::{self, Act, Names, PATTERN};
 use super::set::{End, Kind, Set};
-use super::state::states;
+use super::state::{MARKED, states};
 use super::{Outcome, STATE, locked};
 
 /// A set and what the kernel does with it first.
@@ -34,6 +34,8 @@ struct Second<'a> {
     mode: Mode,
     /// A recalculation is due as soon as the kernel opens it.
     is_due: bool,
+    /// It has a bitmap that marks something.
+    is_marked: bool,
     /// What the kernel writes before it closes the device; `None` leaves it open at the end.
     acts: Option<Vec<Act>>,
 }
@@ -299,12 +301,14 @@ impl<'a> Case<'a> {
         let set = self.set;
         let superblock = ours::superblock(set, &images)?;
         let is_dirty = superblock.flags().contains(Flags::DIRTY_BITMAP);
-        for state in states(set, &images)? {
+        let states = states(set, &images)?;
+        for state in &states {
             locked(outcome).count(format!("{STATE}{state}, {who}"));
         }
         Ok(Second {
             set,
             who,
+            is_marked: states.contains(&MARKED),
             is_due: is_dirty || ours::is_unfinished(&superblock),
             images,
             view,
@@ -474,19 +478,29 @@ impl Second<'_> {
     ) -> Result<Vec<&'static str>, String> {
         let set = self.set;
         let mode = self.mode;
-        if read.bad != self.view.bad {
+        let mut checks = vec!["devices read alike"];
+        let mut view = self.view.clone();
+        if self.is_marked && mode != Mode::Bitmap {
+            // The kernel recalculates all of it then, and blocks that were lost match again.
+            for index in &self.view.bad - &read.bad {
+                let range = index * set.block.bytes()..(index + 1) * set.block.bytes();
+                view.bytes[range.clone()].copy_from_slice(&read.bytes[range]);
+                view.bad.remove(&index);
+                checks.push("lost blocks that the kernel's recalculation makes good");
+            }
+        }
+        if read.bad != view.bad {
             return Err(format!(
                 "blocks that mismatch in mode {mode:?}: {:?} for us, {:?} for the kernel",
-                self.view.bad, read.bad
+                view.bad, read.bad
             ));
         }
         same(
             &format!("what the kernel reads in mode {mode:?}"),
-            &self.view.bytes,
+            &view.bytes,
             &read.bytes,
         )?;
-        let mut checks = vec!["devices read alike"];
-        if !self.view.bad.is_empty() {
+        if !view.bad.is_empty() {
             checks.push("devices with the same blocks that mismatch");
         }
         let Some(acts) = &self.acts else {
@@ -504,7 +518,7 @@ impl Second<'_> {
             }
             return Ok(checks);
         };
-        let mut model = Model::new(set, self.view.clone());
+        let mut model = Model::new(set, view);
         for act in acts {
             act.apply(set, pattern, &mut model, true);
         }

@@ -89,8 +89,8 @@ impl Outcome {
     }
 }
 
-/// Takes `count` sets of a seed.
-pub(crate) fn run(oracle: &Oracle, folder: &Path, seed: u64, count: u32) -> Outcome {
+/// Takes `count` sets of a seed, from the batch of set `first` on.
+pub(crate) fn run(oracle: &Oracle, folder: &Path, seed: u64, first: u32, count: u32) -> Outcome {
     let version = |name| oracle.version(name).unwrap_or_default();
     let abilities = Abilities {
         newer_volumes: !version("cryptsetup-bin").contains(":2.6."),
@@ -98,10 +98,11 @@ pub(crate) fn run(oracle: &Oracle, folder: &Path, seed: u64, count: u32) -> Outc
     };
     let oracle = &oracle.clone().with_limit(PATIENCE);
     let outcome = Mutex::new(Outcome::default());
-    let next = AtomicU32::new(0);
+    let next = AtomicU32::new(first / BATCH);
+    let end = first / BATCH * BATCH + count;
     let work = || loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        let numbers = number * BATCH..count.min((number + 1) * BATCH);
+        let numbers = number * BATCH..end.min((number + 1) * BATCH);
         if numbers.is_empty() {
             break;
         }

@@ -14,6 +14,8 @@ const CONSTANTS: [u64; 4] = [
 const METADATA: usize = 8;
 const SECTOR: usize = 512;
 
+pub(crate) const MARKED: &str = "dirty bitmap with marks";
+
 /// States that a long run has to meet.
 pub(crate) const WANTED: [&str; 9] = [
     "journal to replay",
@@ -21,7 +23,7 @@ pub(crate) const WANTED: [&str; 9] = [
     "journal to replay, wrapped",
     "journal torn",
     "journal half erased",
-    "dirty bitmap with marks",
+    MARKED,
     "recalculation at its start",
     "recalculation in the middle",
     "journal to replay, with a MAC",
@@ -49,7 +51,7 @@ pub(crate) fn states(set: &Set, images: &Images) -> Result<Vec<&'static str>, St
             area[byte] & 1 << (bit % 8) != 0
         };
         states.push(match (0..bits).any(is_set) {
-            true => "dirty bitmap with marks",
+            true => MARKED,
             false => "dirty bitmap without marks",
         });
         return Ok(states);
