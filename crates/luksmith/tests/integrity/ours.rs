@@ -536,6 +536,11 @@ fn finish(
     }
     let recording = disks.main.recording();
     let groups = points_by_step(&recording, &steps);
+    if groups.is_empty() {
+        // Nothing of it came as far as the disk.
+        let images = disks.images(CrashDevice::current);
+        return Ok(vec![worked(images, &all, true, "idle")]);
+    }
     let rare: Vec<&Points> = groups.iter().filter(|group| group.is_rare()).collect();
     let mut crashed = Vec::new();
     for _ in 0..1 + prng.below(2) {

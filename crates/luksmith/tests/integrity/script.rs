@@ -419,10 +419,12 @@ pub(crate) fn first_life(set: &Set, names: &Names, acts: &[Act]) -> String {
     script
 }
 
-/// The end of a life. What was written before a flush is in the log for sure.
+/// The end of a life. The line needs a while to leave the machine, and what was written before a
+/// flush is in the log for sure.
 pub(crate) fn end() -> String {
     format!(
-        "echo | /usr/bin/dd of=/dev/mapper/marks bs=512 conv=sync,fsync,notrunc 2>/dev/null\n\
-         echo {DONE}\necho b > /proc/sysrq-trigger\nsleep 60\n"
+        "echo {DONE}\nsleep 0.5\n\
+         echo | /usr/bin/dd of=/dev/mapper/marks bs=512 conv=sync,fsync,notrunc 2>/dev/null\n\
+         echo b > /proc/sysrq-trigger\nsleep 60\n"
     )
 }
