@@ -23,30 +23,52 @@ fn contender_name(backend: HashBackend) -> &'static str {
     }
 }
 
+/// What computes the tags of a request, from prefixes and data.
+type Work = Box<dyn FnMut(&[u8], &[u8], &mut [u8])>;
+
+/// Contenders for the tags of one request; each computes what the first did.
+struct Table {
+    request: usize,
+    prefixes: Vec<u8>,
+    expected: Option<Vec<u8>>,
+    contenders: Vec<Contender<'static>>,
+}
+
+impl Table {
+    fn new(sector_bytes: usize, request: usize) -> Self {
+        let prefix_bytes = request / sector_bytes * PREFIX_BYTES;
+        Self {
+            request,
+            prefixes: (0..251).cycle().take(prefix_bytes).collect(),
+            expected: None,
+            contenders: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, name: &'static str, mut work: Work) {
+        let mut data = Pages::pattern(self.request);
+        let prefixes = self.prefixes.clone();
+        let mut tags = vec![0; prefixes.len() / PREFIX_BYTES * 32];
+        work(&prefixes, data.bytes(), &mut tags);
+        let reference = self.expected.get_or_insert_with(|| tags.clone());
+        assert!(*reference == tags, "{name} computes something else");
+        self.contenders.push(Contender {
+            name,
+            work: Box::new(move || work(&prefixes, data.bytes(), &mut tags)),
+        });
+    }
+}
+
 /// HMAC-SHA256 tags of a request. The first contender is our own code hashing one message at a
 /// time.
 // A table: one contender after the other.
 fn hmac_sha256(row: &'static str, sector_bytes: usize, request: usize) -> Case<'static> {
     let sectors = request / sector_bytes;
-    let prefixes: Vec<u8> = (0..251).cycle().take(sectors * PREFIX_BYTES).collect();
-    let mut contenders = Vec::new();
-    let mut expected: Option<Vec<u8>> = None;
-    let mut add = |name, mut work: Box<dyn FnMut(&[u8], &[u8], &mut [u8])>| {
-        let mut data = Pages::pattern(request);
-        let mut tags = vec![0; sectors * 32];
-        work(&prefixes, data.bytes(), &mut tags);
-        let reference = expected.get_or_insert_with(|| tags.clone());
-        assert!(*reference == tags, "{name} computes something else");
-        let prefixes = prefixes.clone();
-        contenders.push(Contender {
-            name,
-            work: Box::new(move || work(&prefixes, data.bytes(), &mut tags)),
-        });
-    };
+    let mut table = Table::new(sector_bytes, request);
     let single = TagKey::hmac_sha256(KEY)
         .with_backend(HashBackend::best().min(HashBackend::ShaNi))
         .expect("an available backend");
-    add(
+    table.add(
         "luksmith/one by one",
         Box::new(move |prefixes, data, tags| {
             for ((prefix, sector), tag) in prefixes
@@ -61,7 +83,7 @@ fn hmac_sha256(row: &'static str, sector_bytes: usize, request: usize) -> Case<'
         }),
     );
     let openssl = OpenSslMac::hmac(KEY);
-    add(
+    table.add(
         "openssl",
         Box::new(move |prefixes, data, tags| {
             openssl.tags(prefixes, PREFIX_BYTES, sector_bytes, data, tags);
@@ -69,7 +91,7 @@ fn hmac_sha256(row: &'static str, sector_bytes: usize, request: usize) -> Case<'
     );
     if let Some(system) = SystemOpenSsl::load() {
         let mac = OpenSslMac::hmac_by(system.sha256(), KEY);
-        add(
+        table.add(
             "openssl/system",
             Box::new(move |prefixes, data, tags| {
                 mac.tags(prefixes, PREFIX_BYTES, sector_bytes, data, tags);
@@ -77,7 +99,7 @@ fn hmac_sha256(row: &'static str, sector_bytes: usize, request: usize) -> Case<'
         );
     }
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, KEY);
-    add(
+    table.add(
         "ring",
         Box::new(move |prefixes, data, tags| {
             for ((prefix, sector), tag) in prefixes
@@ -92,9 +114,9 @@ fn hmac_sha256(row: &'static str, sector_bytes: usize, request: usize) -> Case<'
             }
         }),
     );
-    add("sha2/without-sha", Box::new(soft(sector_bytes)));
+    table.add("sha2/without-sha", Box::new(soft(sector_bytes)));
     let keyed = hmac::Hmac::<sha2::Sha256>::new_from_slice(KEY).expect("any length");
-    add(
+    table.add(
         "hmac + sha2",
         Box::new(move |prefixes, data, tags| {
             for ((prefix, sector), tag) in prefixes
@@ -111,7 +133,7 @@ fn hmac_sha256(row: &'static str, sector_bytes: usize, request: usize) -> Case<'
         let key = TagKey::hmac_sha256(KEY)
             .with_backend(backend)
             .expect("an available backend");
-        add(
+        table.add(
             contender_name(backend),
             Box::new(move |prefixes, data, tags| {
                 key.tags(prefixes, PREFIX_BYTES, sector_bytes, data, tags)
@@ -123,7 +145,7 @@ fn hmac_sha256(row: &'static str, sector_bytes: usize, request: usize) -> Case<'
         row,
         name: format!("tags/hmac-sha256/sector{sector_bytes}/run{sectors}"),
         bytes: request,
-        contenders,
+        contenders: table.contenders,
     }
 }
 
@@ -148,26 +170,10 @@ fn soft(sector_bytes: usize) -> impl FnMut(&[u8], &[u8], &mut [u8]) {
 
 /// Plain SHA-256 tags, without a key.
 fn sha256(sector_bytes: usize) -> Case<'static> {
-    let mut case = hmac_sha256("H2", sector_bytes, REQUEST);
-    case.name = case.name.replace("hmac-sha256", "sha256");
-    case.contenders.clear();
     let sectors = REQUEST / sector_bytes;
-    let prefixes: Vec<u8> = (0..251).cycle().take(sectors * PREFIX_BYTES).collect();
-    let mut expected: Option<Vec<u8>> = None;
-    let mut add = |name, mut work: Box<dyn FnMut(&[u8], &[u8], &mut [u8])>| {
-        let mut data = Pages::pattern(REQUEST);
-        let mut tags = vec![0; sectors * 32];
-        work(&prefixes, data.bytes(), &mut tags);
-        let reference = expected.get_or_insert_with(|| tags.clone());
-        assert!(*reference == tags, "{name} computes something else");
-        let prefixes = prefixes.clone();
-        case.contenders.push(Contender {
-            name,
-            work: Box::new(move || work(&prefixes, data.bytes(), &mut tags)),
-        });
-    };
+    let mut table = Table::new(sector_bytes, REQUEST);
     let openssl = OpenSslMac::plain();
-    add(
+    table.add(
         "openssl",
         Box::new(move |prefixes, data, tags| {
             openssl.tags(prefixes, PREFIX_BYTES, sector_bytes, data, tags);
@@ -177,7 +183,7 @@ fn sha256(sector_bytes: usize) -> Case<'static> {
         let key = TagKey::sha256()
             .with_backend(backend)
             .expect("an available backend");
-        add(
+        table.add(
             contender_name(backend),
             Box::new(move |prefixes, data, tags| {
                 key.tags(prefixes, PREFIX_BYTES, sector_bytes, data, tags)
@@ -185,7 +191,12 @@ fn sha256(sector_bytes: usize) -> Case<'static> {
             }),
         );
     }
-    case
+    Case {
+        row: "H2",
+        name: format!("tags/sha256/sector{sector_bytes}/run{sectors}"),
+        bytes: REQUEST,
+        contenders: table.contenders,
+    }
 }
 
 /// HMAC-SHA256 in requests of many sizes: no backend may be slower than the next simpler one.

@@ -40,24 +40,47 @@ impl OpenSsl {
     }
 
     pub fn xts_run(&mut self, first: u64, step: u64, sector_bytes: usize, data: &mut [u8]) {
-        let mut number = first;
-        for sector in data.chunks_exact_mut(sector_bytes) {
-            let iv = u128::from(number).to_le_bytes();
-            number = number.wrapping_add(step);
-            let mut written = 0;
-            // SAFETY: the context was keyed in `xts`; the IV has the 16 bytes that XTS reads, and
-            // the sector has as many bytes as it is said to have.
-            unsafe {
-                openssl_sys::EVP_CipherInit_ex(self.0, null(), null_mut(), null(), iv.as_ptr(), -1);
-                openssl_sys::EVP_CipherUpdate(
-                    self.0,
-                    sector.as_mut_ptr(),
-                    &raw mut written,
-                    sector.as_ptr(),
-                    sector_bytes as i32,
-                );
-            }
-        }
+        with_ivs(
+            first,
+            step,
+            data.chunks_exact_mut(sector_bytes),
+            |iv, sector| {
+                let mut written = 0;
+                // SAFETY: the context was keyed in `xts`; the IV has the 16 bytes that XTS reads, and
+                // the sector has as many bytes as it is said to have.
+                unsafe {
+                    openssl_sys::EVP_CipherInit_ex(
+                        self.0,
+                        null(),
+                        null_mut(),
+                        null(),
+                        iv.as_ptr(),
+                        -1,
+                    );
+                    openssl_sys::EVP_CipherUpdate(
+                        self.0,
+                        sector.as_mut_ptr(),
+                        &raw mut written,
+                        sector.as_ptr(),
+                        sector_bytes as i32,
+                    );
+                }
+            },
+        );
+    }
+}
+
+/// Takes sectors one by one, each with its IV: the numbers from `first` on, `step` apart.
+pub fn with_ivs<'a>(
+    first: u64,
+    step: u64,
+    sectors: impl Iterator<Item = &'a mut [u8]>,
+    mut work: impl FnMut([u8; 16], &mut [u8]),
+) {
+    let mut number = first;
+    for sector in sectors {
+        work(u128::from(number).to_le_bytes(), sector);
+        number = number.wrapping_add(step);
     }
 }
 
@@ -95,23 +118,32 @@ impl AwsLc {
     }
 
     pub fn xts_run(&mut self, first: u64, step: u64, sector_bytes: usize, data: &mut [u8]) {
-        let mut number = first;
-        for sector in data.chunks_exact_mut(sector_bytes) {
-            let iv = u128::from(number).to_le_bytes();
-            number = number.wrapping_add(step);
-            let mut written = 0;
-            // SAFETY: as in `OpenSsl::xts_run`.
-            unsafe {
-                aws_lc_sys::EVP_CipherInit_ex(self.0, null(), null_mut(), null(), iv.as_ptr(), -1);
-                aws_lc_sys::EVP_CipherUpdate(
-                    self.0,
-                    sector.as_mut_ptr(),
-                    &raw mut written,
-                    sector.as_ptr(),
-                    sector_bytes as i32,
-                );
-            }
-        }
+        with_ivs(
+            first,
+            step,
+            data.chunks_exact_mut(sector_bytes),
+            |iv, sector| {
+                let mut written = 0;
+                // SAFETY: as in `OpenSsl::xts_run`.
+                unsafe {
+                    aws_lc_sys::EVP_CipherInit_ex(
+                        self.0,
+                        null(),
+                        null_mut(),
+                        null(),
+                        iv.as_ptr(),
+                        -1,
+                    );
+                    aws_lc_sys::EVP_CipherUpdate(
+                        self.0,
+                        sector.as_mut_ptr(),
+                        &raw mut written,
+                        sector.as_ptr(),
+                        sector_bytes as i32,
+                    );
+                }
+            },
+        );
     }
 }
 
@@ -151,17 +183,17 @@ impl RustCrypto {
         sector_bytes: usize,
         data: &mut [u8],
     ) {
-        let mut number = first;
-        for sector in data.chunks_exact_mut(sector_bytes) {
-            let iv = u128::from(number).to_le_bytes().into();
-            number = number.wrapping_add(step);
-            match (self, encrypt) {
-                (Self::Aes128(xts), true) => xts.encrypt_sector(sector, iv),
-                (Self::Aes128(xts), false) => xts.decrypt_sector(sector, iv),
-                (Self::Aes256(xts), true) => xts.encrypt_sector(sector, iv),
-                (Self::Aes256(xts), false) => xts.decrypt_sector(sector, iv),
-            }
-        }
+        with_ivs(
+            first,
+            step,
+            data.chunks_exact_mut(sector_bytes),
+            |iv, sector| match (self, encrypt) {
+                (Self::Aes128(xts), true) => xts.encrypt_sector(sector, iv.into()),
+                (Self::Aes128(xts), false) => xts.decrypt_sector(sector, iv.into()),
+                (Self::Aes256(xts), true) => xts.encrypt_sector(sector, iv.into()),
+                (Self::Aes256(xts), false) => xts.decrypt_sector(sector, iv.into()),
+            },
+        );
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_int, c_uchar, c_void};
 use std::ptr::{null, null_mut};
 
 use crate::mac_peers::Sha256Calls;
+use crate::peers::with_ivs;
 
 /// The symbols of EVP that XTS takes, of one loaded library.
 #[derive(Clone, Copy)]
@@ -100,23 +101,25 @@ pub struct SystemXts {
 
 impl SystemXts {
     pub fn run(&mut self, first: u64, step: u64, sector_bytes: usize, data: &mut [u8]) {
-        let mut number = first;
-        for sector in data.chunks_exact_mut(sector_bytes) {
-            let iv = u128::from(number).to_le_bytes();
-            number = number.wrapping_add(step);
-            let mut written = 0;
-            // SAFETY: the context was keyed in `xts`; the IV has the 16 bytes that XTS reads, and
-            // the sector has as many bytes as it is said to have.
-            unsafe {
-                (self.library.init)(self.context, null(), null_mut(), null(), iv.as_ptr(), -1);
-                (self.library.update)(
-                    self.context,
-                    sector.as_mut_ptr(),
-                    &raw mut written,
-                    sector.as_ptr(),
-                    sector_bytes as c_int,
-                );
-            }
-        }
+        with_ivs(
+            first,
+            step,
+            data.chunks_exact_mut(sector_bytes),
+            |iv, sector| {
+                let mut written = 0;
+                // SAFETY: the context was keyed in `xts`; the IV has the 16 bytes that XTS reads, and
+                // the sector has as many bytes as it is said to have.
+                unsafe {
+                    (self.library.init)(self.context, null(), null_mut(), null(), iv.as_ptr(), -1);
+                    (self.library.update)(
+                        self.context,
+                        sector.as_mut_ptr(),
+                        &raw mut written,
+                        sector.as_ptr(),
+                        sector_bytes as c_int,
+                    );
+                }
+            },
+        );
     }
 }
