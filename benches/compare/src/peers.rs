@@ -46,8 +46,8 @@ impl OpenSsl {
             data.chunks_exact_mut(sector_bytes),
             |iv, sector| {
                 let mut written = 0;
-                // SAFETY: the context was keyed in `xts`; the IV has the 16 bytes that XTS reads, and
-                // the sector has as many bytes as it is said to have.
+                // SAFETY: the context was keyed in `xts`; the IV has the 16 bytes that XTS reads,
+                // and the sector has as many bytes as it is said to have.
                 unsafe {
                     openssl_sys::EVP_CipherInit_ex(
                         self.0,

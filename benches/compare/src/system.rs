@@ -107,8 +107,8 @@ impl SystemXts {
             data.chunks_exact_mut(sector_bytes),
             |iv, sector| {
                 let mut written = 0;
-                // SAFETY: the context was keyed in `xts`; the IV has the 16 bytes that XTS reads, and
-                // the sector has as many bytes as it is said to have.
+                // SAFETY: the context was keyed in `xts`; the IV has the 16 bytes that XTS reads,
+                // and the sector has as many bytes as it is said to have.
                 unsafe {
                     (self.library.init)(self.context, null(), null_mut(), null(), iv.as_ptr(), -1);
                     (self.library.update)(
