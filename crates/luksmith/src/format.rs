@@ -137,6 +137,7 @@ pub fn format_with<R: TryCryptoRng + ?Sized>(
     if let Some(header_device) = &header_device {
         staged.write_headers(header_device.as_ref())?;
     }
+    let device_size = device.size();
     let mut stack = Stack::build(device, &plan, &staged.key, &opening)?;
     if options.init == Init::Lazy {
         stack = stack.lazy()?;
@@ -147,7 +148,8 @@ pub fn format_with<R: TryCryptoRng + ?Sized>(
         digest: 0,
     };
     let memory = header_device.is_none().then_some(staged.image);
-    Ok(Volume::new(staged.header, plan, stack, opened, &opening).with_header_image(memory))
+    let volume = Volume::new(staged.header, plan, stack, device_size, opened, &opening);
+    Ok(volume.with_header_image(memory))
 }
 
 /// Makes the header, with keyslot areas and all, in memory.

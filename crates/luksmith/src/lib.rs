@@ -83,6 +83,7 @@ pub use options::{
 };
 pub use part::Part;
 pub use profile::Tags;
+pub use resize::new_room_at;
 pub use stats::Stats;
 pub use token::{
     HandlerError, KeyringTokens, TokenHandler, TokenRef, open_with_tokens, test_tokens,

@@ -129,8 +129,8 @@ impl Source {
             keyslot: unlocked.keyslot,
             digest: unlocked.digest,
         };
-        let (header, plan) = (self.header.clone(), plan.clone());
-        Ok(Volume::new(header, plan, stack, opened, options))
+        let (header, plan, size) = (self.header.clone(), plan.clone(), self.device.size());
+        Ok(Volume::new(header, plan, stack, size, opened, options))
     }
 
     /// Unlocks the volume key, or whatever is in the keyslot that the caller `asked_for`: one that

@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 
-use luksmith_block::{BlockDevice, ByteLen, Control, Error as BlockError, SectorNumber};
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, SectorNumber,
+};
 use luksmith_crypt::{AeadCipher, SystemRandom};
-use luksmith_integrity::{DeviceSizes, IntegrityDevice, NewBlocks};
+use luksmith_integrity::{DeviceSizes, IntegrityDevice, Layout, NewBlocks, Superblock};
 
 use crate::stack::{Shared, Stack};
 use crate::{Error, Init, Volume};
@@ -23,7 +25,7 @@ impl Volume {
     /// [`Error::FixedSize`]; [`Error::FormatOption`] for [`Init::Tags`] where tags over given data
     /// cannot be made; [`Error::Integrity`], [`Error::Device`].
     pub fn grow(self, init: Init, control: &Control) -> Result<ByteLen, Error> {
-        self.check_resizable()?;
+        self.check_growable(init)?;
         let size = self.size();
         match self.into_stack() {
             Stack::Authenticated(device) => {
@@ -36,6 +38,42 @@ impl Volume {
                 Ok(size)
             }
         }
+    }
+
+    /// Gives the error with which [`grow`](Self::grow) would refuse before it writes anything.
+    ///
+    /// # Errors
+    /// Those of [`grow`](Self::grow), but for what devices say.
+    pub fn check_growable(&self, init: Init) -> Result<(), Error> {
+        self.check_resizable()?;
+        let device = match self.stack() {
+            Stack::Plain(_) => return Ok(()),
+            Stack::Lazy(_) => return Err(Error::LazyVolume { action: "grow" }),
+            Stack::Authenticated(device) => device,
+        };
+        match init {
+            Init::Tags => {
+                let cipher = device.cipher();
+                let mut tuple = vec![0; cipher.tuple_bytes()];
+                let zeros = vec![0; cipher.sector_size().bytes()];
+                cipher
+                    .tag_ciphertext(SectorNumber::ZERO, &zeros, &mut tuple)
+                    .map_err(|source| self.plan().cipher_error(source))
+            }
+            Init::Lazy => Err(lazy()),
+            Init::Wipe | Init::None => Ok(()),
+        }
+    }
+
+    /// Gives the byte of its device from which on [`grow`](Self::grow) would add sectors, `None` if
+    /// the device has no more room, or the volume no tags.
+    ///
+    /// Whether the device holds zeros from there on tells whether [`Init::Tags`] makes the new
+    /// sectors readable.
+    #[must_use]
+    pub fn new_room_at(&self) -> Option<ByteOffset> {
+        let device = self.stack().authenticated_device()?.device();
+        new_room_at(device.layout(), device.superblock())
     }
 
     /// Makes the volume fit its device cut to `device` bytes, closes it, and has `cut` cut the
@@ -57,7 +95,8 @@ impl Volume {
     /// `cut` is called once nothing holds the device any more.
     ///
     /// # Errors
-    /// [`Error::FixedSize`], [`Error::NotSmaller`], [`Error::LazyVolume`]; [`Error::VolumeRoom`] or
+    /// [`Error::FixedSize`], [`Error::LazyVolume`]; [`Error::NotSmaller`] if `device` is more than
+    /// the device has, or has room for more than the volume; [`Error::VolumeRoom`] or
     /// [`Error::Integrity`] if nothing is left; [`Error::Device`], that of `cut` included.
     pub fn shrink(
         self,
@@ -66,6 +105,10 @@ impl Volume {
     ) -> Result<ByteLen, Error> {
         self.check_resizable()?;
         let (size, offset, sector) = (self.size(), self.plan().offset, self.sector_size());
+        if device.whole_sectors() > self.device_size().whole_sectors() {
+            let room = size;
+            return Err(Error::NotSmaller { device, room, size });
+        }
         let left = match self.into_stack() {
             Stack::Authenticated(volume) => {
                 let sizes = DeviceSizes {
@@ -112,6 +155,26 @@ impl Volume {
     }
 }
 
+/// Gives the byte at which the first sector lies that an integrity device has room for and does
+/// not have yet, `None` if there is no room; see [`Volume::new_room_at`].
+///
+/// `layout` is that of the device as large as it is now.
+#[must_use]
+pub fn new_room_at(layout: &Layout, superblock: &Superblock) -> Option<ByteOffset> {
+    let size = superblock.provided_data_sectors().get();
+    let block = layout.block_size().sectors().get();
+    let first = SectorNumber::new(size - size % block);
+    layout.locate(first).ok().map(|position| position.data)
+}
+
+fn lazy() -> Error {
+    Error::FormatOption {
+        option: "initialisation",
+        found: "lazy".into(),
+        rule: "it is chosen when the volume is made; use wipe, tags or none",
+    }
+}
+
 fn grow(
     integrity: IntegrityDevice<Shared>,
     cipher: &AeadCipher,
@@ -128,14 +191,6 @@ fn grow(
             control.cancel();
         }
     };
-    // Tried before anything is written.
-    if init == Init::Tags {
-        let mut tuple = vec![0; tuple_bytes];
-        let zeros = vec![0; sector_bytes];
-        cipher
-            .tag_ciphertext(SectorNumber::ZERO, &zeros, &mut tuple)
-            .map_err(|source| Error::Cipher { segment: 0, source })?;
-    }
     let mut tags = |first: SectorNumber, tuples: &mut [u8]| {
         let zeros = vec![0; tuples.len() / tuple_bytes * sector_bytes];
         check(cipher.tag_ciphertext(first, &zeros, tuples));
@@ -151,13 +206,7 @@ fn grow(
         Init::Tags => NewBlocks::Tags(&mut tags),
         Init::Wipe => NewBlocks::Blocks(&mut blocks),
         Init::None => NewBlocks::Leave,
-        Init::Lazy => {
-            return Err(Error::FormatOption {
-                option: "initialisation",
-                found: "lazy".into(),
-                rule: "it is chosen when the volume is made; use wipe, tags or none",
-            });
-        }
+        Init::Lazy => return Err(lazy()),
     };
     let grown = integrity.grow(new, control);
     if let Some(source) = failure.take() {

@@ -8,6 +8,7 @@ use luksmith_block::{
     BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, Operation, SECTOR_BYTES,
     SectorNumber,
 };
+use zeroize::Zeroizing;
 
 use crate::copy::Damage;
 use crate::{BadRanges, Error, Part, Volume, Workers};
@@ -123,7 +124,12 @@ impl Volume {
 
 /// Checks every tag of a device that checks what it reads, or those of a part, as
 /// [`Volume::verify`] does: for devices that are no volumes, as a dm-integrity device on its own
-/// ([`HashedDevice`](luksmith_integrity::HashedDevice)). Each worker has a buffer of 256 KiB.
+/// ([`HashedDevice`](luksmith_integrity::HashedDevice)). Each worker has a buffer of 256 KiB, which
+/// is wiped.
+///
+/// Whether the device checks anything is not known here: one in
+/// [`Mode::Recovery`](luksmith_integrity::Mode::Recovery) reads without looking at tags, and is
+/// always found clean.
 ///
 /// # Errors
 /// As [`Volume::verify`].
@@ -139,11 +145,17 @@ pub fn verify_device(
         workers,
         control,
     };
-    let check = |buffer: &mut Vec<u8>, at, len| {
+    // All of a share at once: a vector that grows leaves copies behind.
+    let buffer = || {
+        Zeroizing::new(Vec::with_capacity(
+            ByteLen::new(SHARE).to_usize().unwrap_or(0),
+        ))
+    };
+    let check = |buffer: &mut Zeroizing<Vec<u8>>, at, len| {
         buffer.resize(ByteLen::new(len).to_usize().unwrap_or_default(), 0);
         device.read_at(ByteOffset::new(at), buffer)
     };
-    job.run(|range| vec![range], Vec::new, check)
+    job.run(|range| vec![range], buffer, check)
 }
 
 /// What is verified, and by whom.

@@ -38,6 +38,7 @@ pub struct Volume {
     splitter: Splitter,
     counters: Counters,
     bytes_lock: Arc<RangeLock>,
+    device_size: ByteLen,
     header_image: Option<Arc<MemDevice>>,
 }
 
@@ -53,6 +54,7 @@ impl Volume {
         header: Header,
         plan: Plan,
         stack: Stack,
+        device_size: ByteLen,
         opened: Opened,
         options: &OpenOptions,
     ) -> Self {
@@ -71,6 +73,7 @@ impl Volume {
             workers: options.workers.clone(),
             counters: Counters::default(),
             bytes_lock: Arc::default(),
+            device_size,
             header_image: None,
         }
     }
@@ -196,6 +199,11 @@ impl Volume {
 
     pub(crate) fn into_stack(self) -> Stack {
         self.stack
+    }
+
+    /// Gives the size of the device that holds the data, a header in front included.
+    pub(crate) const fn device_size(&self) -> ByteLen {
+        self.device_size
     }
 
     pub(crate) const fn plan(&self) -> &Plan {

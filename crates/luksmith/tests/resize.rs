@@ -165,6 +165,11 @@ fn stored_ivs_grow_by_writing_zeros_and_not_by_tags_alone() {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     let volume = reopened(part(&device, 80), &header, &key);
     assert_eq!(volume.size(), before);
+    let error = volume.check_growable(Init::Tags).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    let error = volume.check_growable(Init::Lazy).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Caller, "{error}");
+    volume.check_growable(Init::Wipe).unwrap();
     let grown = volume.grow(Init::Wipe, &Control::new()).unwrap();
     assert!(grown > before);
     let volume = reopened(part(&device, 80), &header, &key);
@@ -187,6 +192,33 @@ fn without_new_room_or_without_tags_nothing_changes() {
     let volume = reopened(part(&device, 80), &header, &key);
     let grown = volume.grow(Init::Wipe, &Control::new()).unwrap();
     assert_eq!(grown, ByteLen::new(80 * MIB));
+}
+
+/// Tags over zeros are right only from here on.
+#[test]
+fn new_room_starts_behind_the_old_end_or_in_what_a_larger_device_left() {
+    let options = FormatOptions::secure_mount().init(Init::Tags);
+    let (device, header, key) = small(&options);
+    let room = |mib| reopened(part(&device, mib), &header, &key).new_room_at();
+    assert_eq!(room(64), None);
+    let at = room(192).expect("room");
+    let (block, end) = (ByteOffset::new(64 * MIB - 4096), ByteOffset::new(64 * MIB));
+    assert!(at > block, "{at}");
+    assert_eq!(room(80), Some(at));
+    reopened(part(&device, 192), &header, &key)
+        .grow(Init::None, &Control::new())
+        .expect("room enough");
+    assert_eq!(room(192), None);
+    let shrunk = reopened(part(&device, 192), &header, &key)
+        .shrink(ByteLen::new(64 * MIB), |_| Err(BlockError::Busy));
+    shrunk.expect_err("it was not cut");
+    // The same place, and the device has old data there.
+    assert_eq!(room(192), Some(at));
+    let plain = FormatOptions::luks2().kdf(KdfChoice::HighEntropy);
+    let (device, header, key) = small(&plain);
+    let volume = reopened(part(&device, 80), &header, &key);
+    assert_eq!(volume.new_room_at(), None);
+    assert!(at >= end, "{at} is before {end}");
 }
 
 #[test]
@@ -262,6 +294,10 @@ fn a_failure_at_any_step_of_shrinking_cuts_nothing_and_it_can_be_done_again() {
     let old = contents(&reopened(Arc::clone(&device), &header, &key));
     let size = ByteLen::new(400 << 10);
     let copy = || MemDevice::from_bytes(&device.to_vec(), SectorSize::S512);
+    let whole = Arc::new(copy());
+    let shrunk = reopened(Arc::clone(&whole), &header, &key).shrink(size, |_| Ok(()));
+    let new = shrunk.expect("room enough").to_usize().expect("small");
+    assert!(new < old.len());
     let mut failures = 0;
     for number in 0.. {
         let faulty = Arc::new(FaultDevice::new(copy()));
@@ -285,7 +321,10 @@ fn a_failure_at_any_step_of_shrinking_cuts_nothing_and_it_can_be_done_again() {
         faulty.set_plan(None);
         let volume = reopened(Arc::clone(&faulty), &header, &key);
         let found = contents(&volume);
+        let is_old_or_new = [old.len(), new].contains(&found.len());
+        assert!(is_old_or_new, "operation {number}: {} bytes", found.len());
         assert!(found == old[..found.len()], "operation {number}");
+        assert!(!done || found.len() == new, "operation {number}");
         let again = volume.shrink(size, |_| Ok(()));
         assert!(again.is_ok(), "operation {number}: {again:?}");
         if done {
@@ -309,6 +348,12 @@ fn what_cannot_be_shrunk_is_refused_and_nothing_changes() {
     let open = || reopened(Arc::clone(&device), &header, &key);
     let larger = open().shrink(ByteLen::new(800 << 10), nothing);
     assert_eq!(larger.expect_err("larger").kind(), ErrorKind::Caller);
+    // Not room for a block more: the device used to be grown by its cut.
+    let tagged = open().shrink(ByteLen::new((700 << 10) + 512), nothing);
+    assert!(
+        matches!(tagged, Err(Error::NotSmaller { .. })),
+        "{tagged:?}"
+    );
     let none_left = open().shrink(ByteLen::new(64 << 10), nothing);
     assert_eq!(
         none_left.expect_err("too small").kind(),
@@ -332,6 +377,9 @@ fn without_tags_a_volume_has_the_size_of_what_is_left_of_its_device() {
     let (device, header, key) = small(&plain);
     let volume = reopened(part(&device, 64), &header, &key);
     let error = volume.shrink(ByteLen::new(64 * MIB + 4096), |_| Ok(()));
+    assert!(matches!(error, Err(Error::NotSmaller { .. })), "{error:?}");
+    let volume = reopened(part(&device, 64), &header, &key);
+    let error = volume.shrink(ByteLen::new(64 * MIB + 512), |_| Ok(()));
     assert!(matches!(error, Err(Error::NotSmaller { .. })), "{error:?}");
     let volume = reopened(part(&device, 64), &header, &key);
     let error = volume.shrink(ByteLen::new(4095), |_| Ok(()));
