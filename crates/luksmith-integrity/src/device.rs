@@ -665,10 +665,12 @@ impl<D: BlockDevice> TaggedDevice for IntegrityDevice<D> {
             });
         }
         let range = self.check_request(first, tuples.len() / tag)?;
-        self.put_journal_aside()?;
         let active = self.active()?;
         let start = range.start;
-        self.change_in_place(active, range, || self.write_tags_in_place(start, tuples))
+        // Both in one step: what another thread writes in between would be replayed over them.
+        self.past_journal(|| {
+            self.change_in_place(active, range, || self.write_tags_in_place(start, tuples))
+        })
     }
 
     fn discard_tagged(

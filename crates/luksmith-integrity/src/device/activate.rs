@@ -238,7 +238,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
 
     /// Makes a change while the journal is empty, on disk too, and takes nothing: so no replay puts
     /// anything older over it, nor what another thread writes meanwhile.
-    pub(super) fn past_journal(
+    pub(crate) fn past_journal(
         &self,
         change: impl FnOnce() -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {

@@ -249,9 +249,13 @@ impl Ring {
             let idle = !state.committing && !state.writing_back;
             // A section is written whole, so one that still takes entries is not begun with: a
             // journal of one section would be written twice for what fits it once.
-            let due = idle
-                && !state.filling(&self.shape)
-                && state.free(&self.shape) <= self.shape.threshold();
+            let has_full = state.live.len() > 1 || !state.filling(&self.shape);
+            let due = idle && has_full && state.free(&self.shape) <= self.shape.threshold();
+            if block < run.blocks && state.resetting {
+                // Nothing is taken until then, whatever room there is.
+                drop(wait(&self.changed, state)?);
+                continue;
+            }
             drop(state);
             if block == run.blocks {
                 return if due { self.make_room(store) } else { Ok(()) };
@@ -321,11 +325,35 @@ impl Ring {
 
     /// Drains the ring and, if the journal on disk has entries, lets `empty` initialise it; the
     /// section given is where the next commit would have gone. Then does `change`, and gives what
-    /// that gives. Nobody takes an entry from before `empty` until `change` is done.
+    /// that gives. Nobody takes an entry from the first drain until `change` is done, or writers
+    /// that never pause would keep the ring from ever being empty.
     ///
     /// # Errors
     /// [`Error::FailStop`], what the store gives, and what `empty` gives.
     pub(crate) fn reset<S: Store, T>(
+        &self,
+        store: &S,
+        empty: impl FnOnce(Resume) -> Result<(), Error>,
+        change: impl FnOnce() -> T,
+    ) -> Result<T, Error> {
+        let mut state = self.state()?;
+        while state.resetting {
+            state = wait(&self.changed, state)?;
+            state.check()?;
+        }
+        state.resetting = true;
+        drop(state);
+        let result = self.reset_alone(store, empty, change);
+        // After a panic the state says so by itself, and nobody takes anything any more.
+        if let Ok(mut state) = lock(&self.state) {
+            state.resetting = false;
+        }
+        self.changed.notify_all();
+        result
+    }
+
+    /// [`reset`](Self::reset) once nobody takes an entry.
+    fn reset_alone<S: Store, T>(
         &self,
         store: &S,
         empty: impl FnOnce(Resume) -> Result<(), Error>,
@@ -344,7 +372,6 @@ impl Ring {
         };
         let next = (state.touched || state.stale).then_some(state.next);
         state.committing = true;
-        state.resetting = true;
         drop(state);
         let turn = Turn {
             ring: self,
@@ -353,7 +380,6 @@ impl Ring {
         let result = next.map_or(Ok(()), empty).map(|()| change());
         let mut state = turn.end()?;
         state.committing = false;
-        state.resetting = false;
         self.changed.notify_all();
         match result {
             Ok(changed) => {

@@ -1,4 +1,5 @@
 use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::pool::Pool;
@@ -271,6 +272,27 @@ fn nobody_takes_an_entry_during_a_change_past_the_journal() {
     }
 }
 
+#[test]
+fn writers_that_do_not_pause_do_not_keep_the_ring_from_being_emptied() {
+    let (ring, store) = (ring(4, 4, 50), Fake::default());
+    let (ring, emptied) = (&ring, &AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for first in [0, 1000] {
+            scope.spawn(move || {
+                let begin = Instant::now();
+                while !emptied.load(Ordering::Relaxed) {
+                    ring.append(&Fake::default(), first, run(1, 3)).unwrap();
+                    assert!(begin.elapsed() < Duration::from_secs(60), "never emptied");
+                }
+            });
+        }
+        for _ in 0..20 {
+            ring.reset(&store, |_| Ok(()), || ()).unwrap();
+        }
+        emptied.store(true, Ordering::Relaxed);
+    });
+}
+
 /// A journal of one section was written when half full, and again for the other half.
 #[test]
 fn the_watermark_has_full_sections_written_and_no_others() {
@@ -280,6 +302,13 @@ fn the_watermark_has_full_sections_written_and_no_others() {
     one.append(&store, 8, run(1, 1)).unwrap();
     assert_eq!(store.committed(), [[(0, 1, vec![0, 8])]]);
     assert_eq!(store.written_back(), [[(0, 1), (8, 1)]]);
+    // Runs that always end within a section have the full ones written all the same.
+    let (four, store) = (ring(4, 4, 50), Fake::default());
+    four.append(&store, 0, run(1, 1)).unwrap();
+    four.append(&store, 8, run(2, 2)).unwrap();
+    four.append(&store, 24, run(3, 2)).unwrap();
+    assert_eq!(store.written_back().concat().len(), 4);
+    assert_eq!(newest(&four), [(32, 3)]);
     // The section that another thread began stays open, and is as old as it was.
     let (four, store) = (ring(4, 4, 50), Fake::default());
     four.append(&store, 0, run(1, 2)).unwrap();
