@@ -111,9 +111,9 @@ impl Argon2 {
     /// that others would find, divides by it. Too little of it makes keys stronger than asked for,
     /// too much makes them weaker.
     ///
-    /// With AVX-512 the least of the ratios in docs/benchmarks.md (row K5, Zen 5, one thread),
-    /// rounded down. The others are not measured: with AVX2 no credit is taken, and word by word
-    /// this is thought to be at least half as fast as their vector code.
+    /// With AVX-512 twice as fast: what an Intel server gave; a Zen 5 gave up to three times. The
+    /// others are not measured: with AVX2 no credit is taken, and word by word this is thought to
+    /// be at least half as fast as their vector code.
     #[must_use]
     pub fn percent_of_libargon2() -> u32 {
         Argon2Kernel::best().percent_of_libargon2()

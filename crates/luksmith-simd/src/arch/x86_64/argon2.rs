@@ -55,7 +55,7 @@ impl Argon2Kernel {
         match self {
             Self::Portable => 50,
             Self::Avx2(_) => 100,
-            Self::Avx512(_) => 160,
+            Self::Avx512(_) => 200,
         }
     }
 
