@@ -12,6 +12,7 @@ mod crash;
 mod fault;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod hook;
 mod image;
 mod images;
 pub mod interop;
@@ -27,6 +28,7 @@ mod write_log;
 pub use counting::{CountingDevice, Counts};
 pub use crash::{CrashDevice, CrashOptions, CrashPoint, Event, Fates, Recording};
 pub use fault::{Among, FAULT_FAILURE, Fault, FaultDevice, FaultPlan};
+pub use hook::HookDevice;
 pub use image::{Image, PIECE_BYTES, Piece};
 pub use images::{TestImage, sha256_hex, test_images, test_images_in, unhex, unpack};
 pub use luksmith_sys::allocations;

@@ -6,10 +6,11 @@
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use luksmith::block::{
-    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, MemDevice, SectorNumber,
-    SectorSize, SparseMemDevice,
+    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, MemDevice, Operation,
+    SectorNumber, SectorSize, SparseMemDevice,
 };
 use luksmith::integrity::{Devices, Layout};
 use luksmith::{
@@ -17,7 +18,7 @@ use luksmith::{
     OpenOptions, Part, SparseFile, Stream, Unlock, Volume, Workers, export_device, format, open,
     verify_device,
 };
-use luksmith_testkit::{Prng, TestImage, test_images};
+use luksmith_testkit::{FAULT_FAILURE, HookDevice, Prng, TestImage, test_images};
 
 fn image(name: &str) -> TestImage {
     let images = test_images();
@@ -379,54 +380,36 @@ fn a_volume_opened_for_reading_says_so() {
     }
 }
 
-/// A device that refuses everything after so many reads, and can never read one place.
-struct Stopping {
+/// A device that has stopped once `reads` are used up, and can never read one place.
+fn stopping(
     device: MemDevice,
-    reads: std::sync::atomic::AtomicU32,
+    reads: &Arc<AtomicU32>,
     bad: Option<ByteOffset>,
-}
-
-impl BlockDevice for Stopping {
-    fn size(&self) -> ByteLen {
-        self.device.size()
-    }
-
-    fn sector_size(&self) -> SectorSize {
-        self.device.sector_size()
-    }
-
-    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), BlockError> {
-        use std::sync::atomic::Ordering;
-        let left = self.reads.load(Ordering::SeqCst);
+) -> impl BlockDevice + use<> {
+    let reads = Arc::clone(reads);
+    HookDevice::new(device, move |operation, at, len| {
+        let left = reads.load(Ordering::SeqCst);
         if left == 0 {
             return Err(BlockError::FailStop {
-                operation: luksmith::block::Operation::Flush,
+                operation: Operation::Flush,
             });
         }
-        self.reads.store(left - 1, Ordering::SeqCst);
-        let touched = at.get()..at.get() + buf.len() as u64;
-        if self.bad.is_some_and(|bad| touched.contains(&bad.get())) {
-            return Err(BlockError::Io {
-                operation: luksmith::block::Operation::Read,
+        reads.store(left - 1, Ordering::SeqCst);
+        let touched = at.get()..at.get() + len.get();
+        match bad {
+            Some(bad) if touched.contains(&bad.get()) => Err(BlockError::Io {
+                operation,
                 at,
-                failure: luksmith_testkit::FAULT_FAILURE,
-            });
+                failure: FAULT_FAILURE,
+            }),
+            _ => Ok(()),
         }
-        self.device.read_at(at, buf)
-    }
-
-    fn write_at(&self, _: ByteOffset, _: &[u8]) -> Result<(), BlockError> {
-        Err(BlockError::ReadOnly)
-    }
-
-    fn flush(&self) -> Result<(), BlockError> {
-        Ok(())
-    }
+    })
 }
 
 fn is_fail_stop(error: &Error) -> bool {
     let source = BlockError::FailStop {
-        operation: luksmith::block::Operation::Flush,
+        operation: Operation::Flush,
     };
     matches!(error, Error::Device { source: found } if *found == source)
 }
@@ -435,13 +418,9 @@ fn is_fail_stop(error: &Error) -> bool {
 #[test]
 fn a_device_that_has_stopped_ends_a_verification_with_its_error() {
     let image = image("luks2-hmac-sha256");
-    let device = Arc::new(Stopping {
-        device: image.device("image"),
-        reads: u32::MAX.into(),
-        bad: None,
-    });
-    let volume = opened(&image, Arc::clone(&device));
-    device.reads.store(1, std::sync::atomic::Ordering::SeqCst);
+    let reads = Arc::new(AtomicU32::new(u32::MAX));
+    let volume = opened(&image, stopping(image.device("image"), &reads, None));
+    reads.store(1, Ordering::SeqCst);
     let error = volume.verify(Part::ALL, &Control::new()).unwrap_err();
     assert!(is_fail_stop(&error), "{error}");
 }
@@ -458,12 +437,8 @@ fn a_failing_medium_is_told_apart_from_tampering() {
     let layout = Layout::of(&superblock, devices.sizes(), start, 128).expect("a layout");
     let bad = layout.locate(SectorNumber::new(7 * 8)).expect("a block");
     let damaged = damage(&image, &clean, &[3]);
-    let stopping = Arc::new(Stopping {
-        device: damaged,
-        reads: u32::MAX.into(),
-        bad: Some(bad.data),
-    });
-    let volume = opened(&image, Arc::clone(&stopping));
+    let reads = Arc::new(AtomicU32::new(u32::MAX));
+    let volume = opened(&image, stopping(damaged, &reads, Some(bad.data)));
     let report = volume.verify(Part::ALL, &Control::new()).unwrap();
     assert_eq!(report.tampered.ranges(), [(SectorNumber::new(24), 8)]);
     assert_eq!(report.unreadable.ranges(), [(SectorNumber::new(56), 8)]);
@@ -487,7 +462,7 @@ fn a_failing_medium_is_told_apart_from_tampering() {
     assert_eq!(stats.tampered_requests, before.tampered_requests + 1);
     assert_eq!(stats.tampered_sectors, before.tampered_sectors + 8);
     assert_eq!(stats.failures, before.failures + 1);
-    stopping.reads.store(2, std::sync::atomic::Ordering::SeqCst);
+    reads.store(2, Ordering::SeqCst);
     let error = export(&volume).unwrap_err();
     assert!(is_fail_stop(&error), "{error}");
 }

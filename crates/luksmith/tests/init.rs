@@ -1,16 +1,19 @@
 //! What initialising costs, and how it is stopped and goes on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use luksmith::block::{
-    BlockDevice, ByteLen, ByteOffset, Capabilities, Control, Error as BlockError, Operation,
-    SectorSize, SparseMemDevice,
+    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, Operation, SectorSize,
+    SparseMemDevice,
 };
 use luksmith::{
     CandidateKey, Error, ErrorKind, FormatOptions, HeaderPlace, Init, Journal, NewKeys,
     OpenOptions, Part, Unlock, Volume, Workers, format, open,
 };
-use luksmith_testkit::{Among, CountingDevice, CrashDevice, Fault, FaultDevice, FaultPlan};
+use luksmith_testkit::{
+    Among, CountingDevice, CrashDevice, Fault, FaultDevice, FaultPlan, HookDevice,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -182,43 +185,6 @@ fn lazy_initialisation_is_for_volumes_that_end_with_their_process() {
     assert!(matches!(error, Err(Error::LazyVolume { .. })), "{error:?}");
 }
 
-/// Cancels its control after so many writes.
-struct Cancelling {
-    device: Arc<CrashDevice>,
-    control: Arc<Control>,
-    left: std::sync::atomic::AtomicU64,
-}
-
-impl BlockDevice for Cancelling {
-    fn size(&self) -> ByteLen {
-        self.device.size()
-    }
-
-    fn sector_size(&self) -> SectorSize {
-        self.device.sector_size()
-    }
-
-    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), BlockError> {
-        self.device.read_at(at, buf)
-    }
-
-    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), BlockError> {
-        use std::sync::atomic::Ordering;
-        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.control.cancel();
-        }
-        self.device.write_at(at, data)
-    }
-
-    fn flush(&self) -> Result<(), BlockError> {
-        self.device.flush()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.device.capabilities()
-    }
-}
-
 fn reopened(
     device: impl BlockDevice + 'static,
     header: &[u8],
@@ -252,11 +218,13 @@ fn work_that_was_cancelled_goes_on_where_it_was() {
             let crash = CrashDevice::from_bytes(&made, SectorSize::S512).without_recording();
             let crash = Arc::new(crash);
             let control = Arc::new(Control::new());
-            let device = Cancelling {
-                device: Arc::clone(&crash),
-                control: Arc::clone(&control),
-                left: writes.into(),
-            };
+            let (left, cancelled) = (AtomicU64::new(writes), Arc::clone(&control));
+            let device = HookDevice::new(Arc::clone(&crash), move |operation, _, _| {
+                if operation == Operation::Write && left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    cancelled.cancel();
+                }
+                Ok(())
+            });
             let mut volume = reopened(device, &header, &key, count);
             let size = volume.size().get();
             let error = volume

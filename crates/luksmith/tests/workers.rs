@@ -19,7 +19,7 @@ use luksmith::{
     CandidateKey, Error, ExportOptions, FormatOptions, HeaderPlace, Init, Journal, KdfChoice,
     NewKeys, OnError, OpenOptions, Part, SparseFile, Stream, Unlock, Volume, Workers, format, open,
 };
-use luksmith_testkit::paint;
+use luksmith_testkit::{HookDevice, paint};
 use proptest::prelude::*;
 
 const SIZE: usize = 14 << 20;
@@ -244,49 +244,20 @@ fn an_export_is_the_same_by_any_number_of_threads_and_into_any_sink() {
     }
 }
 
-/// A device that panics where it is told to.
-struct Panics {
-    device: Arc<MemDevice>,
-    armed: Arc<AtomicBool>,
-}
-
-impl BlockDevice for Panics {
-    fn size(&self) -> ByteLen {
-        self.device.size()
-    }
-
-    fn sector_size(&self) -> SectorSize {
-        self.device.sector_size()
-    }
-
-    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), BlockError> {
-        self.device.read_at(at, buf)
-    }
-
-    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), BlockError> {
-        let hit = at.get() <= 5 << 20 && at.get() + data.len() as u64 > 5 << 20;
-        assert!(
-            !hit || !self.armed.load(Ordering::SeqCst),
-            "the device is gone"
-        );
-        self.device.write_at(at, data)
-    }
-
-    fn flush(&self) -> Result<(), BlockError> {
-        self.device.flush()
-    }
-}
-
 #[test]
 fn a_panic_on_any_thread_stops_all_writes_and_hangs_nobody() {
     for kind in [Kind::all()[1], Kind::all()[3]] {
         for count in [1, 2, 4] {
             let made = Made::new(kind);
             let armed = Arc::new(AtomicBool::new(false));
-            let device = Panics {
-                device: made.device.clone(),
-                armed: armed.clone(),
-            };
+            let panics = Arc::clone(&armed);
+            let device = HookDevice::new(made.device.clone(), move |operation, at, len| {
+                let touched = at.get()..=at.get() + len.get() - 1;
+                let hit = operation == Operation::Write && touched.contains(&(5 << 20));
+                let panics = hit && panics.load(Ordering::SeqCst);
+                assert!(!panics, "the device is gone");
+                Ok(())
+            });
             let volume = made.over(device, Workers::threads(count));
             let data = paint(1, 8 << 20);
             volume.write_at(ByteOffset::ZERO, &data).expect("a write");
@@ -333,42 +304,6 @@ fn many_callers_share_one_pool_without_waiting_for_ever() {
     });
 }
 
-/// Reads that panic once, or fail from a place on.
-struct BadReads {
-    device: Arc<MemDevice>,
-    panics: AtomicBool,
-    bad_from: u64,
-}
-
-impl BlockDevice for BadReads {
-    fn size(&self) -> ByteLen {
-        self.device.size()
-    }
-
-    fn sector_size(&self) -> SectorSize {
-        self.device.sector_size()
-    }
-
-    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), BlockError> {
-        if at.get() + buf.len() as u64 > self.bad_from {
-            assert!(
-                !self.panics.swap(false, Ordering::SeqCst),
-                "the device is gone"
-            );
-            return Err(BlockError::ReadOnly);
-        }
-        self.device.read_at(at, buf)
-    }
-
-    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), BlockError> {
-        self.device.write_at(at, data)
-    }
-
-    fn flush(&self) -> Result<(), BlockError> {
-        self.device.flush()
-    }
-}
-
 /// Keeps panics to itself.
 struct Quiet;
 
@@ -400,11 +335,14 @@ fn an_export_that_failed_leaves_what_is_whole_and_never_its_full_length() {
         (Workers::threads(4), false),
         (Workers::executor(Quiet), true),
     ] {
-        let bad = BadReads {
-            device: device.clone(),
-            panics: AtomicBool::new(panics),
-            bad_from: offset + WHOLE as u64,
-        };
+        let (bad_from, armed) = (offset + WHOLE as u64, AtomicBool::new(panics));
+        let bad = HookDevice::new(device.clone(), move |operation, at, len| {
+            if operation != Operation::Read || at.get() + len.get() <= bad_from {
+                return Ok(());
+            }
+            assert!(!armed.swap(false, Ordering::SeqCst), "the device is gone");
+            Err(BlockError::ReadOnly)
+        });
         let volume = made.over(bad, workers);
         let file = tempfile::NamedTempFile::new().expect("a file");
         let mut sink = SparseFile::new(file.reopen().expect("a file")).expect("emptied");
