@@ -12,9 +12,11 @@ use crate::{
 const TAMPERED: &str = "tag does not match";
 const UNREADABLE: &str = "cannot be read";
 
-/// Prints what a verification found; damage is a failure. `rest` is what it cannot say.
+/// Prints what a verification found; damage is a failure. `rest` is what it cannot say;
+/// `is_unchecked` tells programs that a part of the tags was not looked at.
 pub(crate) fn verified(
     report: &VerifyReport,
+    is_unchecked: bool,
     rest: &str,
     context: &Context,
 ) -> Result<(), Failure> {
@@ -22,6 +24,7 @@ pub(crate) fn verified(
         let result = json!({
             "bytes": report.bytes,
             "clean": report.is_clean(),
+            "unchecked": is_unchecked,
             "tampered": as_json(&report.tampered),
             "unreadable": as_json(&report.unreadable),
         });

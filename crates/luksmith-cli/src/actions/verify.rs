@@ -53,6 +53,6 @@ impl Verify {
             volume.verify(self.part.part(), control)
         })?;
         let report = report.map_err(|error| Failure::from(error).at(path))?;
-        damage::verified(&report, NOT_FOUND, context).map_err(|failure| failure.at(path))
+        damage::verified(&report, false, NOT_FOUND, context).map_err(|failure| failure.at(path))
     }
 }

@@ -317,6 +317,32 @@ fn wrong_devices_and_options_are_refused_by_name() {
     luksmith_with(&["integrity", "nope", &zeros], b"").fails(1, "invalid value 'nope'");
 }
 
+/// Programs were told of a clean device, and not that a part of it was not looked at.
+#[test]
+fn a_check_tells_programs_too_whether_it_left_something_out() {
+    let scratch = Scratch::new();
+    for (name, unchecked) in [
+        ("integrity-crc32c", false),
+        ("integrity-bitmap-dirty", true),
+    ] {
+        let image = image(name);
+        let disk = scratch.file("disk", &image.file("image"));
+        let options = options(&image, &scratch);
+        let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let check = run("check", &disk, &options);
+        assert!(all_match(&check), "{name}: {check:?}");
+        assert_eq!(check.text().contains("were not looked at"), unchecked);
+        options.push("--json");
+        let found = run("check", &disk, &options);
+        let found: serde_json::Value = serde_json::from_str(found.text()).expect("JSON");
+        assert_eq!(
+            (&found["clean"], &found["unchecked"]),
+            (&true.into(), &unchecked.into()),
+            "{name}"
+        );
+    }
+}
+
 /// Devices with discarded blocks could not be read at all if they were marked by a key, and had
 /// bad sectors otherwise.
 #[test]

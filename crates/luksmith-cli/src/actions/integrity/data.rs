@@ -40,7 +40,7 @@ impl Integrity {
             verify_device(&device, self.part.part(), &Workers::all(), control)
         })??;
         device.close()?;
-        damage::verified(&report, rest, context)
+        damage::verified(&report, !rest.is_empty(), rest, context)
     }
 
     pub(super) fn export(&self, context: &Context) -> Result<(), Failure> {
