@@ -10,19 +10,23 @@ use std::{
 use clap::{Args, ValueEnum};
 use luksmith::{
     WorkerPool, Workers,
-    block::{BlockDevice, ByteLen, ByteOffset, Control, FileDevice, SectorCount, SectorSize},
+    block::{
+        BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, FileDevice, SectorCount,
+        SectorSize,
+    },
     integrity::{
         DeviceSizes, Devices, DigestName, DiscardMarker, Error, FormatRequest, HashedDevice,
         Interleave, JournalCipher, JournalMac, Mode, OpenOptions as IntegrityOptions,
         Recalculation, random_salt, recalculate,
     },
+    new_room_at,
 };
 use zeroize::Zeroizing;
 
 use crate::{
     actions::{
         data::OnErrorArg,
-        resize::{confirm_cut, cut, file_size, not_grown},
+        resize::{confirm_cut, cut, cut_back, file_size, holds_zeros, not_cut, not_grown},
     },
     confirm::{Unasked, confirm},
     context::{Context, print},
@@ -51,6 +55,19 @@ enum Verb {
     Import,
     /// Takes the room that the device has now, or grows and shrinks with its file (--size)
     Resize,
+}
+
+impl Verb {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::Dump => "dump",
+            Self::Check => "check",
+            Self::Export => "export",
+            Self::Import => "import",
+            Self::Resize => "resize",
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -165,7 +182,8 @@ pub(crate) struct Integrity {
     #[arg(long)]
     no_wipe: bool,
 
-    /// Writes zeros to what resize adds, instead of tags alone
+    /// Writes zeros to what resize adds, instead of tags alone; --size does so by itself where the
+    /// file may have had other data before
     #[arg(long)]
     wipe: bool,
 
@@ -173,9 +191,9 @@ pub(crate) struct Integrity {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<u64>,
 
-    /// What export does with sectors that cannot be read or do not verify
-    #[arg(long, value_enum, default_value = "stop")]
-    on_error: OnErrorArg,
+    /// What export does with sectors that cannot be read or do not verify [default: stop]
+    #[arg(long, value_enum)]
+    on_error: Option<OnErrorArg>,
 
     #[command(flatten)]
     part: PartArgs,
@@ -189,15 +207,50 @@ impl From<Error> for Failure {
 
 impl Integrity {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let result = match self.verb {
+        let is_asked_for = self.refuse_what_would_be_ignored();
+        let result = is_asked_for.and_then(|()| match self.verb {
             Verb::Format => self.format(context),
             Verb::Dump => self.dump(),
             Verb::Check => self.check(context),
             Verb::Export => self.export(context),
             Verb::Import => self.import(context),
             Verb::Resize => self.resize(context),
-        };
+        });
         result.map_err(|failure| failure.at(&self.device))
+    }
+
+    /// Refuses options that this action would pass over, as if it had done what they say.
+    fn refuse_what_would_be_ignored(&self) -> Result<(), Failure> {
+        let verb = self.verb;
+        let recalculates = self.integrity_recalculate || self.integrity_recalculate_reset;
+        let is_copy = matches!(verb, Verb::Export | Verb::Import);
+        let takes_part = is_copy || verb == Verb::Check && !recalculates;
+        let ignored = [
+            ("FILE", self.file.is_some() && !is_copy),
+            ("--offset", self.part.offset != 0 && !takes_part),
+            ("--length", self.part.length.is_some() && !takes_part),
+            (
+                "--on-error",
+                self.on_error.is_some() && verb != Verb::Export,
+            ),
+            ("--size", self.size.is_some() && verb != Verb::Resize),
+            ("--wipe", self.wipe && verb != Verb::Resize),
+            ("--no-wipe", self.no_wipe && verb != Verb::Format),
+            (
+                "--integrity-recalculate",
+                recalculates && verb != Verb::Check,
+            ),
+        ];
+        match ignored.iter().find(|(_, is_ignored)| *is_ignored) {
+            None => Ok(()),
+            Some((option, _)) if recalculates && verb == Verb::Check => Err(Failure::caller(
+                format!("{option}: tags are made anew for the whole device, not for a part"),
+            )),
+            Some((option, _)) => Err(Failure::caller(format!(
+                "{option} says nothing to `integrity {}`",
+                verb.name()
+            ))),
+        }
     }
 
     fn digest(&self) -> Result<DigestName, Failure> {
@@ -394,7 +447,7 @@ impl Integrity {
 
     fn resize(&self, context: &Context) -> Result<(), Failure> {
         let Some(size) = self.size else {
-            return self.grow(self.open(true)?, context);
+            return self.grow(self.open(true)?, self.wipe, context);
         };
         if self.data_device.is_some() {
             return Err(Failure::new(
@@ -408,35 +461,51 @@ impl Integrity {
         if size < before {
             return self.shrink(Arc::new(file), size, context);
         }
+        let before = ByteLen::new(before);
         let file = Arc::new(file.resized(ByteLen::new(size))?);
-        let opened = self.open_on(Devices::interleaved(Arc::clone(&file)), true);
-        if opened.is_err() {
+        let opened = self
+            .open_on(Devices::interleaved(Arc::clone(&file)), true)
+            .and_then(|device| match device.capabilities().read_only {
+                true => Err(BlockError::ReadOnly.into()),
+                false => Ok(device),
+            });
+        match opened {
+            Ok(device) => {
+                let room = new_room_at(device.layout(), device.superblock());
+                let wipe = self.wipe || !holds_zeros(room, Some(before));
+                self.grow(device, wipe, context)
+            }
             // Nothing uses the new end yet.
-            cut(file, ByteLen::new(before))?;
+            Err(failure) => Err(cut_back(failure, file, before)),
         }
-        self.grow(opened?, context)
     }
 
     fn grow(
         &self,
         device: HashedDevice<Arc<FileDevice>>,
+        wipe: bool,
         context: &Context,
     ) -> Result<(), Failure> {
         let name = self.device.display().to_string();
         let grown = watched(context, self.work("resize", &name, false), |control| {
-            device.grow(self.wipe, control)
+            device.grow(wipe, control)
         })?;
         tell_size(grown.map_err(not_grown)?)
     }
 
     /// Makes the device smaller, then the file.
     fn shrink(&self, file: Arc<FileDevice>, size: u64, context: &Context) -> Result<(), Failure> {
+        if self.wipe {
+            let message = "--wipe is for what a larger device has more";
+            return Err(Failure::caller(message));
+        }
         let device = self.open_on(Devices::interleaved(Arc::clone(&file)), true)?;
         confirm_cut(&self.device, size, context)?;
-        let smaller = device.shrink(DeviceSizes {
+        let shrunk = device.shrink(DeviceSizes {
             data: ByteLen::new(size).whole_sectors(),
             meta: None,
-        })?;
+        });
+        let smaller = shrunk.map_err(|error| not_cut(error.into()))?;
         cut(file, ByteLen::new(size)).map_err(|error| {
             Failure::from(error).hint("the device is smaller, its file is not: do it again")
         })?;

@@ -6,5 +6,6 @@ mod format;
 mod header;
 mod image;
 mod integrity;
+mod resize;
 mod support;
 mod unlock;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use luksmith::{
-    ExportOptions, Workers,
+    ExportOptions, OnError, Workers,
     block::{BlockDevice, ByteOffset},
     export_device, import_device,
     integrity::{Flags, HashedDevice},
@@ -15,7 +15,7 @@ use luksmith::{
 
 use super::Integrity;
 use crate::{
-    actions::data::{check_fits, imported, not_complete, sink, source},
+    actions::data::{OnErrorArg, check_fits, imported, not_complete, sink, source},
     context::Context,
     damage,
     failure::Failure,
@@ -58,7 +58,7 @@ impl Integrity {
         let work = self.work("export", &name, out.is_none());
         let options = ExportOptions::new()
             .part(self.part.part())
-            .on_error(self.on_error.choice());
+            .on_error(self.on_error.map_or(OnError::Stop, OnErrorArg::choice));
         let report = watched(context, work, |control| {
             export_device(&device, sink.as_mut(), &options, &Workers::all(), control)
         })?;
