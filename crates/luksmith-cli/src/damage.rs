@@ -31,10 +31,10 @@ pub(crate) fn verified(
         print(&format!("{result:#}\n"))?;
     } else {
         let mut text = lines(TAMPERED, &report.tampered) + &lines(UNREADABLE, &report.unreadable);
-        let clean = if report.is_clean() {
-            ", every tag matches"
-        } else {
-            ""
+        let clean = match (report.is_clean(), is_unchecked) {
+            (true, false) => ", every tag matches",
+            (true, true) => ", every tag that was looked at matches",
+            (false, _) => "",
         };
         text.push_str(&format!("{} verified{clean}.\n{rest}", human(report.bytes)));
         print(&text)?;
