@@ -11,13 +11,13 @@ use std::sync::{
 };
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Capabilities, Error, SectorCount, SectorSize, SparseMemDevice,
+    BlockDevice, ByteLen, ByteOffset, Operation, SectorCount, SectorSize, SparseMemDevice,
 };
 use luksmith_integrity::{
     DeviceSizes, Devices, DigestName, FormatRequest, HashedDevice, Layout, Mode, OpenOptions,
     format, random_salt,
 };
-use luksmith_testkit::{CountingDevice, Prng};
+use luksmith_testkit::{CountingDevice, HookDevice, Prng};
 
 const KEY: [u8; 32] = [0x33; 32];
 const BLOCK: u64 = 4096;
@@ -138,7 +138,6 @@ enum Kind {
 
 /// Counts the sectors written by what they are for.
 struct ByKind {
-    device: SparseMemDevice,
     layout: Layout,
     sectors: [AtomicU64; 4],
 }
@@ -155,9 +154,9 @@ impl ByKind {
         }
     }
 
-    fn count(&self, at: ByteOffset, bytes: usize) {
+    fn count(&self, at: ByteOffset, len: ByteLen) {
         let first = at.get() / 512;
-        for sector in first..first + bytes as u64 / 512 {
+        for sector in first..first + len.get() / 512 {
             self.sectors[self.kind(sector) as usize].fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -170,36 +169,9 @@ impl ByKind {
     }
 }
 
-impl BlockDevice for ByKind {
-    fn size(&self) -> ByteLen {
-        self.device.size()
-    }
-
-    fn sector_size(&self) -> SectorSize {
-        self.device.sector_size()
-    }
-
-    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), Error> {
-        self.device.read_at(at, buf)
-    }
-
-    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error> {
-        self.count(at, data.len());
-        self.device.write_at(at, data)
-    }
-
-    fn flush(&self) -> Result<(), Error> {
-        self.device.flush()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.device.capabilities()
-    }
-}
-
 /// A device of 32 MiB with 4096-byte blocks and crc32c tags: its journal is one section of 392
 /// sectors with 48 entries, and 1024 tags fit a page.
-fn small_disk() -> Arc<ByKind> {
+fn small_disk() -> (Arc<ByKind>, Arc<impl BlockDevice>) {
     let request = FormatRequest::new(4, SectorSize::S4096)
         .expect("a tag size that exists")
         .salt(Some(random_salt().expect("a generator")));
@@ -210,11 +182,20 @@ fn small_disk() -> Arc<ByKind> {
     let (_, layout) = request.plan(sizes).expect("room enough");
     assert_eq!(layout.section().sectors, 392);
     assert_eq!(layout.journal_sections(), 1);
-    let disk = Arc::new(ByKind {
-        device: SparseMemDevice::new(ByteLen::new(32 << 20), SectorSize::S512),
+    let by_kind = Arc::new(ByKind {
         layout,
         sectors: Default::default(),
     });
+    let counted = Arc::clone(&by_kind);
+    let disk = Arc::new(HookDevice::new(
+        SparseMemDevice::new(ByteLen::new(32 << 20), SectorSize::S512),
+        move |operation, at, len| {
+            if operation == Operation::Write {
+                counted.count(at, len);
+            }
+            Ok(())
+        },
+    ));
     format(
         &Devices::interleaved(Arc::clone(&disk)),
         &request,
@@ -222,8 +203,8 @@ fn small_disk() -> Arc<ByKind> {
         None,
     )
     .expect("room enough");
-    disk.take();
-    disk
+    by_kind.take();
+    (by_kind, disk)
 }
 
 /// What one workload wrote, by kind, until its last flush and by closing.
@@ -235,7 +216,7 @@ struct Work {
 
 /// The three workloads, each opened and closed on its own, on one device.
 fn small_workloads(mode: Mode) -> Vec<Work> {
-    let disk = small_disk();
+    let (by_kind, disk) = small_disk();
     let data = |seed| Prng::new(seed).bytes(200 * 4096);
     let mut works = Vec::new();
     for (name, seed) in [("sequential", 1), ("the same again", 1), ("random", 2)] {
@@ -259,12 +240,12 @@ fn small_workloads(mode: Mode) -> Vec<Work> {
             }
         }
         device.flush().expect("no faults here");
-        let working = disk.take();
+        let working = by_kind.take();
         device.close().expect("no faults here");
         works.push(Work {
             name,
             working,
-            closing: disk.take(),
+            closing: by_kind.take(),
         });
     }
     works

@@ -9,14 +9,14 @@ use std::{
 };
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Capabilities, Control, Error, MemDevice, SectorCount,
-    SectorNumber, SectorSize,
+    BlockDevice, ByteLen, ByteOffset, Control, MemDevice, Operation, SectorCount, SectorNumber,
+    SectorSize,
 };
 use luksmith_integrity::{
     Devices, DigestName, Error as IntegrityError, FormatRequest, HashedDevice, Mode, OpenOptions,
     Recalculation, format, recalculate,
 };
-use luksmith_testkit::{CrashDevice, CrashOptions};
+use luksmith_testkit::{CrashDevice, CrashOptions, HookDevice};
 
 const DIGEST: DigestName = DigestName::Crc32c;
 
@@ -169,46 +169,6 @@ fn a_crash_while_the_mode_is_entered_or_left_leaves_a_device_that_opens() {
     assert!(dirty > 0 && count > dirty, "{dirty} of {count}");
 }
 
-/// Holds one write back until it is told to go on.
-struct Held {
-    disk: Arc<MemDevice>,
-    at: ByteOffset,
-    gate: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
-}
-
-impl BlockDevice for Held {
-    fn size(&self) -> ByteLen {
-        self.disk.size()
-    }
-
-    fn sector_size(&self) -> SectorSize {
-        self.disk.sector_size()
-    }
-
-    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), Error> {
-        self.disk.read_at(at, buf)
-    }
-
-    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error> {
-        if at == self.at {
-            let gate = self.gate.lock().expect("nobody panics").take();
-            if let Some((arrived, go_on)) = gate {
-                arrived.send(()).expect("the test listens");
-                go_on.recv().expect("the test says so");
-            }
-        }
-        self.disk.write_at(at, data)
-    }
-
-    fn flush(&self) -> Result<(), Error> {
-        self.disk.flush()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.disk.capabilities()
-    }
-}
-
 #[test]
 fn a_mark_is_not_cleared_while_what_it_stands_for_is_being_written() {
     let disk = disk();
@@ -216,11 +176,18 @@ fn a_mark_is_not_cleared_while_what_it_stands_for_is_being_written() {
     let position = layout.locate(SectorNumber::new(70)).expect("a block");
     let (arrived, has_arrived) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel();
-    let held = Arc::new(Held {
-        disk: Arc::clone(&disk),
-        at: position.data,
-        gate: Mutex::new(Some((arrived, may_go_on))),
-    });
+    let gate = Mutex::new(Some((arrived, may_go_on)));
+    let hold = |operation, at, _| {
+        if operation == Operation::Write && at == position.data {
+            let gate = gate.lock().expect("nobody panics").take();
+            if let Some((arrived, go_on)) = gate {
+                arrived.send(()).expect("the test listens");
+                go_on.recv().expect("the test says so");
+            }
+        }
+        Ok(())
+    };
+    let held = Arc::new(HookDevice::new(Arc::clone(&disk), hold));
     let device = open(&held, options()).expect("closed");
     let blocks = blocks(&device);
     thread::scope(|scope| {

@@ -21,7 +21,7 @@ use luksmith_block::{
     TaggedDevice,
 };
 use luksmith_integrity::{Devices, DigestName, HashedDevice, Mode, OpenOptions};
-use luksmith_testkit::{Among, CountingDevice, Fault, FaultDevice, FaultPlan};
+use luksmith_testkit::{Among, CountingDevice, Fault, FaultDevice, FaultPlan, HookDevice};
 
 use faulty::{BLOCKS, disk, open};
 
@@ -98,53 +98,23 @@ fn after_a_failed_flush_nothing_is_written_whoever_asks() {
     }
 }
 
-/// Panics at a chosen write or flush.
-struct PanicDevice {
-    disk: Arc<MemDevice>,
-    left: AtomicI64,
-}
-
-impl PanicDevice {
-    fn step(&self) {
-        assert!(self.left.fetch_sub(1, Ordering::SeqCst) != 0, "as asked");
-    }
-}
-
-impl BlockDevice for PanicDevice {
-    fn size(&self) -> ByteLen {
-        self.disk.size()
-    }
-
-    fn sector_size(&self) -> SectorSize {
-        self.disk.sector_size()
-    }
-
-    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), Error> {
-        self.disk.read_at(at, buf)
-    }
-
-    fn write_at(&self, at: ByteOffset, data: &[u8]) -> Result<(), Error> {
-        self.step();
-        self.disk.write_at(at, data)
-    }
-
-    fn flush(&self) -> Result<(), Error> {
-        self.step();
-        self.disk.flush()
-    }
-}
-
 #[test]
 fn a_panic_below_at_any_write_stops_writes_and_reads_go_on() {
     for mode in [Mode::Journal, Mode::Direct, Mode::Bitmap] {
         let mut panics = 0;
         for nth in 0.. {
             let disk = disk();
-            let below = Arc::new(PanicDevice {
-                disk: Arc::clone(&disk),
-                left: AtomicI64::new(nth),
-            });
-            let device = open(Arc::clone(&below), mode);
+            let left = Arc::new(AtomicI64::new(nth));
+            let step = {
+                let left = Arc::clone(&left);
+                move |operation, _, _| {
+                    let counts = operation != Operation::Read;
+                    let is_now = counts && left.fetch_sub(1, Ordering::SeqCst) == 0;
+                    assert!(!is_now, "as asked");
+                    Ok(())
+                }
+            };
+            let device = open(HookDevice::new(Arc::clone(&disk), step), mode);
             let work = AssertUnwindSafe(|| {
                 for step in 0..4_u8 {
                     let first = usize::from(step) * 9;
@@ -154,7 +124,7 @@ fn a_panic_below_at_any_write_stops_writes_and_reads_go_on() {
                 device.commit_if_older_than(Duration::ZERO)
             });
             let result = catch_unwind(work);
-            below.left.store(-1, Ordering::SeqCst);
+            left.store(-1, Ordering::SeqCst);
             if let Ok(done) = result {
                 done.expect("no faults here");
                 break;
@@ -190,13 +160,13 @@ fn a_panic_below_at_any_write_stops_writes_and_reads_go_on() {
 }
 
 /// Calls a hook once, after its first flush.
-struct HookDevice<D> {
+struct AfterFlush<D> {
     device: D,
     hook: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
     flushes: AtomicU64,
 }
 
-impl<D: BlockDevice> BlockDevice for HookDevice<D> {
+impl<D: BlockDevice> BlockDevice for AfterFlush<D> {
     fn size(&self) -> ByteLen {
         self.device.size()
     }
@@ -234,7 +204,7 @@ fn marks_are_cleared_only_once_what_they_stand_for_is_durable() {
         Image::from_bytes(&disk().to_vec()),
         SectorSize::S512,
     ));
-    let hooked = Arc::new(HookDevice {
+    let hooked = Arc::new(AfterFlush {
         device: Arc::clone(&crash),
         hook: std::sync::Mutex::new(None),
         flushes: AtomicU64::new(0),
@@ -287,7 +257,7 @@ fn marks_are_cleared_only_once_what_they_stand_for_is_durable() {
 /// write changed waited until something else was written.
 #[test]
 fn a_write_during_a_flush_is_made_durable_by_the_next_timer() {
-    let hooked = Arc::new(HookDevice {
+    let hooked = Arc::new(AfterFlush {
         device: disk(),
         hook: std::sync::Mutex::new(None),
         flushes: AtomicU64::new(0),

@@ -8,10 +8,8 @@ use luksmith_integrity::{
 };
 use luksmith_testkit::CrashDevice;
 
-/// A replay of what the journal held before would otherwise put the old tag back, and a flush that
-/// looks at the journal alone would leave the new one in memory.
-#[test]
-fn flushed_tags_survive_power_loss_and_no_older_entry_replaces_them() {
+/// A formatted device; its journal has three sections.
+fn disk() -> Arc<CrashDevice> {
     let disk = Arc::new(CrashDevice::from_bytes(
         &vec![0; 512 << 10],
         SectorSize::S512,
@@ -21,6 +19,14 @@ fn flushed_tags_survive_power_loss_and_no_older_entry_replaces_them() {
         .journal_sectors(SectorCount::new(3 * 88))
         .interleave(Interleave::Sectors(8));
     format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+    disk
+}
+
+/// A replay of what the journal held before would otherwise put the old tag back, and a flush that
+/// looks at the journal alone would leave the new one in memory.
+#[test]
+fn flushed_tags_survive_power_loss_and_no_older_entry_replaces_them() {
+    let disk = disk();
     let options = || {
         OpenOptions::new()
             .flags(FlagPolicy::Standalone)
@@ -53,15 +59,7 @@ fn flushed_tags_survive_power_loss_and_no_older_entry_replaces_them() {
 /// Closing empties the journal and knew of no tags beside it.
 #[test]
 fn tags_written_past_the_journal_are_there_after_closing() {
-    let disk = Arc::new(CrashDevice::from_bytes(
-        &vec![0; 512 << 10],
-        SectorSize::S512,
-    ));
-    let request = FormatRequest::new(32, SectorSize::S512)
-        .expect("a tag size that exists")
-        .journal_sectors(SectorCount::new(3 * 88))
-        .interleave(Interleave::Sectors(8));
-    format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+    let disk = disk();
     let open = |disk| {
         let options = OpenOptions::new().flags(FlagPolicy::Standalone);
         IntegrityDevice::open(Devices::interleaved(disk), options).expect("formatted")
