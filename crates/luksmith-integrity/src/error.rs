@@ -94,6 +94,9 @@ pub enum Error {
         /// What was asked for.
         found: usize,
     },
+    /// The superblock says that nothing is stored.
+    #[error("the superblock provides 0 sectors: a device has a block at least")]
+    NoSectors,
     /// The device, or one of its devices, is too small.
     #[error("the device is too small: {needed} sectors are needed, there is room for {found}")]
     TooSmall {

@@ -129,10 +129,12 @@ impl<D: BlockDevice> HashedDevice<D> {
         let mut tags = |first, tags: &mut [u8]| {
             zeros.resize(tags.len() / tag * block, 0);
             maker.tags(first, &zeros, tags).expect(FITS);
+            Ok(())
         };
         let mut blocks = |first, data: &mut [u8], tags: &mut [u8]| {
             data.fill(0);
             maker.tags(first, data, tags).expect(FITS);
+            Ok(())
         };
         let new = if wipe {
             NewBlocks::Blocks(&mut blocks)

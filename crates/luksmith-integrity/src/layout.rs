@@ -125,7 +125,8 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::Interleave`] if the interleave field does not suit the devices given;
-    /// [`Error::TooSmall`] if the journal or the stored number of sectors does not fit;
+    /// [`Error::NoSectors`]; [`Error::TooSmall`] if the journal or the stored number of sectors does
+    /// not fit;
     /// [`Error::Misaligned`] for a `start` between blocks; [`Error::JournalSize`] for a journal
     /// past 2^32 sectors.
     pub fn of(
@@ -134,6 +135,9 @@ impl Layout {
         start: SectorNumber,
         buffer_sectors: u32,
     ) -> Result<Self, Error> {
+        if superblock.provided_data_sectors().get() == 0 {
+            return Err(Error::NoSectors);
+        }
         let flags = superblock.flags();
         let log2_interleave = superblock.log2_interleave();
         if log2_interleave.is_some() == sizes.meta.is_some() {
@@ -155,8 +159,7 @@ impl Layout {
             },
             sizes,
         )?;
-        let stored = superblock.provided_data_sectors().get();
-        if stored == 0 || stored > layout.provided {
+        if superblock.provided_data_sectors().get() > layout.provided {
             return Err(Error::TooSmall {
                 needed: superblock.provided_data_sectors(),
                 found: layout.provided_data_sectors(),

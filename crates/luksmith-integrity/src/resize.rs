@@ -14,10 +14,11 @@ use crate::{
 const STEP_BYTES: usize = 1 << 20;
 
 /// Makes the tags of consecutive blocks from a sector on.
-pub type MakeTags<'a> = &'a mut dyn FnMut(SectorNumber, &mut [u8]);
+pub type MakeTags<'a> = &'a mut dyn FnMut(SectorNumber, &mut [u8]) -> Result<(), DeviceError>;
 
 /// Makes data and tags of consecutive blocks from a sector on.
-pub type MakeBlocks<'a> = &'a mut dyn FnMut(SectorNumber, &mut [u8], &mut [u8]);
+pub type MakeBlocks<'a> =
+    &'a mut dyn FnMut(SectorNumber, &mut [u8], &mut [u8]) -> Result<(), DeviceError>;
 
 /// What the blocks are to hold that a larger device has more.
 pub enum NewBlocks<'a> {
@@ -111,7 +112,8 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         let spb = self.layout.block_size().sectors().get();
         control.begin(room - old);
         let (mut data, mut tuples) = (Vec::new(), Vec::new());
-        let mut at = old.next_multiple_of(spb);
+        // A part of a block at the old end was not within reach, the block will be.
+        let mut at = old - old % spb;
         let end = room - room % spb;
         while at < end {
             let blocks = narrow((end - at) / spb).min(STEP_BYTES / self.block_bytes());
@@ -119,12 +121,12 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             tuples.resize(blocks * self.tag_bytes(), 0);
             match &mut new {
                 NewBlocks::Tags(fill) => {
-                    fill(first, &mut tuples);
+                    fill(first, &mut tuples)?;
                     self.write_tags_in_place(at, &tuples)?;
                 }
                 NewBlocks::Blocks(fill) => {
                     data.resize(blocks * self.block_bytes(), 0);
-                    fill(first, &mut data, &mut tuples);
+                    fill(first, &mut data, &mut tuples)?;
                     self.write_in_place(at, &[&data], &tuples)?;
                 }
                 NewBlocks::Leave => {}

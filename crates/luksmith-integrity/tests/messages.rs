@@ -40,6 +40,7 @@ fn samples() -> Vec<Error> {
             expected: SectorSize::S4096,
         },
         Error::TagBytes { found: 256 },
+        Error::NoSectors,
         Error::TooSmall {
             needed: count(1000),
             found: count(999),

@@ -183,24 +183,24 @@ fn grow(
 ) -> Result<ByteLen, Error> {
     let tuple_bytes = cipher.tuple_bytes();
     let sector_bytes = cipher.sector_size().bytes();
-    // The engine's closures cannot fail: a failure is kept here and stops the work.
+    // The engine knows no errors of ciphers: one is kept here, and what it is told ends the work.
     let failure = Cell::new(None);
     let check = |result: Result<(), luksmith_crypt::Error>| {
-        if let Err(error) = result {
+        result.map_err(|error| {
             failure.set(Some(error));
-            control.cancel();
-        }
+            BlockError::Cancelled
+        })
     };
     let mut tags = |first: SectorNumber, tuples: &mut [u8]| {
         let zeros = vec![0; tuples.len() / tuple_bytes * sector_bytes];
-        check(cipher.tag_ciphertext(first, &zeros, tuples));
+        check(cipher.tag_ciphertext(first, &zeros, tuples))
     };
     let mut blocks = |first: SectorNumber, data: &mut [u8], tuples: &mut [u8]| {
         let zeros = vec![0; data.len()];
         let sealed = cipher
             .draw_ivs(data.len() / sector_bytes, &SystemRandom)
             .and_then(|ivs| cipher.seal(first, &zeros, &ivs, data, tuples));
-        check(sealed);
+        check(sealed)
     };
     let new = match init {
         Init::Tags => NewBlocks::Tags(&mut tags),
