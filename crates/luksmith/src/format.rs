@@ -28,6 +28,7 @@ use crate::plan::{Construction, Plan};
 use crate::stack::Stack;
 use crate::volume::Opened;
 use crate::{Error, Volume, Workers};
+pub use init::wipe_device;
 pub use options::{FormatOptions, HeaderPlace, Init, KdfChoice, Overwrite, Version};
 use options::{Resolved, option};
 use staging::Staged;

@@ -73,7 +73,7 @@ pub use encode::{Encoded, encode_stream, encode_stream_with};
 pub use error::{Error, ErrorKind};
 pub use format::{
     FormatOptions, HeaderPlace, Init, KdfChoice, NewKeys, Overwrite, Version, format, format_with,
-    what_is_there,
+    what_is_there, wipe_device,
 };
 pub use luksmith_keyslot::unlock::{NullCipherKeyslots, Unlock};
 pub use luksmith_keyslot::{CandidateKey, Passphrase, Threads, VolumeKey};

@@ -19,7 +19,7 @@ use luksmith::{
         Interleave, JournalCipher, JournalMac, Mode, OpenOptions as IntegrityOptions,
         Recalculation, random_salt, recalculate,
     },
-    new_room_at,
+    new_room_at, wipe_device,
 };
 use zeroize::Zeroizing;
 
@@ -182,8 +182,8 @@ pub(crate) struct Integrity {
     #[arg(long)]
     no_wipe: bool,
 
-    /// Writes zeros to what resize adds, instead of tags alone; --size does so by itself where the
-    /// file may have had other data before
+    /// Writes zeros to what resize adds, as it does by itself unless --size adds all of it to the
+    /// file: zeros get tags alone then
     #[arg(long)]
     wipe: bool,
 
@@ -423,21 +423,10 @@ impl Integrity {
         device: HashedDevice<Arc<FileDevice>>,
         context: &Context,
     ) -> Result<(), Failure> {
-        const STEP: u64 = 1 << 20;
-
         let name = self.device.display().to_string();
         let work = self.work("wipe", &name, false);
         let wiped = watched(context, work, |control| {
-            let size = device.size().get();
-            control.begin(size);
-            let mut at = 0;
-            while at < size {
-                let len = STEP.min(size - at);
-                device.write_zeroes(ByteOffset::new(at), ByteLen::new(len))?;
-                control.advance(len)?;
-                at += len;
-            }
-            Ok::<(), luksmith::block::Error>(())
+            wipe_device(&device, &Workers::all(), control)
         })?;
         wiped.map_err(|error| {
             Failure::from(error).hint("the device is formatted, but not all sectors have tags")
@@ -447,7 +436,8 @@ impl Integrity {
 
     fn resize(&self, context: &Context) -> Result<(), Failure> {
         let Some(size) = self.size else {
-            return self.grow(self.open(true)?, self.wipe, context);
+            // Nobody says what is in the room that the device has had for some time.
+            return self.grow(self.open(true)?, true, context);
         };
         if self.data_device.is_some() {
             return Err(Failure::new(

@@ -94,22 +94,48 @@ pub(super) fn run(
     workers: &Workers,
     control: &Control,
 ) -> Result<(), Stopped> {
-    let size = volume.size().get();
-    control.begin(size);
+    let range = from..volume.size().get();
+    fill(range, workers, control, |start, len| match init {
+        Init::Tags => tag_zeros(volume, start, len),
+        _ => Ok(volume.write_zeroes(ByteOffset::new(start), ByteLen::new(len))?),
+    })
+}
+
+/// Writes zeros to all of a device, on all workers: what gives every sector of a dm-integrity device
+/// on its own ([`HashedDevice`](luksmith_integrity::HashedDevice)) a tag. `control` sees bytes. What
+/// was written is not flushed.
+///
+/// # Errors
+/// [`Error::Device`], [`BlockError::Cancelled`](luksmith_block::Error::Cancelled) among what it may
+/// hold.
+pub fn wipe_device(
+    device: &dyn BlockDevice,
+    workers: &Workers,
+    control: &Control,
+) -> Result<(), Error> {
+    let write = |start, len| Ok(device.write_zeroes(ByteOffset::new(start), ByteLen::new(len))?);
+    fill(0..device.size().get(), workers, control, write).map_err(|stopped| stopped.cause)
+}
+
+/// Has `write` fill a range; it takes first byte and length.
+fn fill(
+    range: Range<u64>,
+    workers: &Workers,
+    control: &Control,
+    write: impl Fn(u64, u64) -> Result<(), Error> + Sync,
+) -> Result<(), Stopped> {
+    control.begin(range.end);
     // Work that goes on shows how far it had come.
-    let _ = control.advance(from);
+    let _ = control.advance(range.start);
     let work = |(): &mut (), share: Range<u64>| -> Result<(), Error> {
         control.check()?;
-        let (start, len) = (share.start, share.end - share.start);
-        match init {
-            Init::Tags => tag_zeros(volume, start, len)?,
-            _ => volume.write_zeroes(ByteOffset::new(start), ByteLen::new(len))?,
-        }
+        let len = share.end - share.start;
+        write(share.start, len)?;
         // Asked for again above: this share is done.
         let _ = control.advance(len);
         Ok(())
     };
-    workers.share_out(from..size, CHUNK, Operation::Write, || (), work)
+    workers.share_out(range, CHUNK, Operation::Write, || (), work)
 }
 
 /// Writes the tags under which zeros are the ciphertext of a range.
