@@ -125,8 +125,8 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::Interleave`] if the interleave field does not suit the devices given;
-    /// [`Error::NoSectors`]; [`Error::TooSmall`] if the journal or the stored number of sectors does
-    /// not fit;
+    /// [`Error::NoSectors`]; [`Error::TooSmall`] if the journal or the stored number of sectors
+    /// does not fit;
     /// [`Error::Misaligned`] for a `start` between blocks; [`Error::JournalSize`] for a journal
     /// past 2^32 sectors.
     pub fn of(

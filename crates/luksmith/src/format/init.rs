@@ -101,9 +101,9 @@ pub(super) fn run(
     })
 }
 
-/// Writes zeros to all of a device, on all workers: what gives every sector of a dm-integrity device
-/// on its own ([`HashedDevice`](luksmith_integrity::HashedDevice)) a tag. `control` sees bytes. What
-/// was written is not flushed.
+/// Writes zeros to all of a device, on all workers: what gives every sector of a dm-integrity
+/// device on its own ([`HashedDevice`](luksmith_integrity::HashedDevice)) a tag. `control` sees
+/// bytes. What was written is not flushed.
 ///
 /// # Errors
 /// [`Error::Device`], [`BlockError::Cancelled`](luksmith_block::Error::Cancelled) among what it may
