@@ -18,6 +18,7 @@ mod images;
 pub mod interop;
 #[cfg(feature = "mangled")]
 pub mod mangled;
+mod messages;
 mod model;
 pub mod oracle;
 mod paint;
