@@ -1,11 +1,12 @@
 //! From a passphrase to the key of a keyslot area.
 
+use alloc::string::ToString;
 use core::{num::NonZeroUsize, ops::ControlFlow};
 
 use luksmith_block::Control;
 use luksmith_hash::HashName;
 pub use luksmith_header::Argon2Variant;
-use luksmith_header::{Budget, KdfUser, Quoted};
+use luksmith_header::{Budget, KdfUser, Quoted, luks2::NewKdf};
 
 use crate::{AreaKey, Error, Passphrase};
 
@@ -110,6 +111,25 @@ impl Effort<'_> {
 }
 
 impl Kdf {
+    /// Gives what a LUKS2 header keeps of it.
+    #[must_use]
+    pub fn with_salt(self, salt: [u8; SALT_BYTES]) -> NewKdf {
+        match self {
+            Self::Pbkdf2 { hash, iterations } => NewKdf::Pbkdf2 {
+                hash: hash.to_string(),
+                iterations,
+                salt,
+            },
+            Self::Argon2 { variant, cost } => NewKdf::Argon2 {
+                variant,
+                passes: cost.passes,
+                memory_kib: cost.memory_kib,
+                lanes: cost.lanes,
+                salt,
+            },
+        }
+    }
+
     /// Takes the key derivation of a keyslot as a header has it, with its salt.
     ///
     /// # Errors

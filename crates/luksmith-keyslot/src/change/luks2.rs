@@ -15,8 +15,7 @@ use rand_core::TryCryptoRng;
 
 use super::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot, wipe};
 use crate::{
-    Error, Kdf, Material, Passphrase, SALT_BYTES, VolumeKey, cost, digest::KeyDigest,
-    unlock::Unlocked,
+    Error, Material, Passphrase, SALT_BYTES, VolumeKey, cost, digest::KeyDigest, unlock::Unlocked,
 };
 
 /// What areas are encrypted with where the volume's own cipher does not serve.
@@ -296,20 +295,7 @@ where
             area_len: area.1,
             encryption,
             area_key_bytes,
-            kdf: match plan.kdf {
-                Kdf::Pbkdf2 { hash, iterations } => NewKdf::Pbkdf2 {
-                    hash: hash.to_string(),
-                    iterations,
-                    salt,
-                },
-                Kdf::Argon2 { variant, cost } => NewKdf::Argon2 {
-                    variant,
-                    passes: cost.passes,
-                    memory_kib: cost.memory_kib,
-                    lanes: cost.lanes,
-                    salt,
-                },
-            },
+            kdf: plan.kdf.with_salt(salt),
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use luksmith_block::{BlockDevice, ByteLen};
 use luksmith_hash::HashName;
 use luksmith_header::luks2::{
-    self, LayoutOptions, NewDigest, NewIntegrity, NewKdf, NewKeyslot, NewLayout, NewSegment,
+    self, LayoutOptions, NewDigest, NewIntegrity, NewKeyslot, NewLayout, NewSegment,
     initial_metadata,
 };
 use luksmith_header::{Header, Priority, random_uuid};
@@ -233,7 +233,7 @@ impl Slot<'_> {
         let kdf = costs(self.options.kdf, self.options.hash, area_key_bytes, effort)?;
         let salt = salt(random)?;
         let af_hash = self.options.hash;
-        let kdf_object = new_kdf(kdf, salt)?;
+        let kdf_object = kdf.with_salt(salt);
         let mut place = None;
         let id = self.options.keyslot;
         let priority = self.options.priority;
@@ -286,30 +286,6 @@ impl Slot<'_> {
             _ => ("aes-xts-plain64".into(), 64),
         }
     }
-}
-
-fn new_kdf(kdf: Kdf, salt: [u8; SALT_BYTES]) -> Result<NewKdf, Error> {
-    Ok(match kdf {
-        Kdf::Pbkdf2 { hash, iterations } => NewKdf::Pbkdf2 {
-            hash: hash.as_str().into(),
-            iterations,
-            salt,
-        },
-        Kdf::Argon2 { variant, cost } => NewKdf::Argon2 {
-            variant,
-            passes: cost.passes,
-            memory_kib: cost.memory_kib,
-            lanes: cost.lanes,
-            salt,
-        },
-        _ => {
-            return Err(option(
-                "key derivation",
-                "unknown",
-                "LUKS2 has pbkdf2 and argon2",
-            ));
-        }
-    })
 }
 
 /// What cannot be had of LUKS1 and LUKS2 alike.
