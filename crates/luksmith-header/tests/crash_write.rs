@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::TestRandom;
 use luksmith_block::{BlockDevice, SectorSize};
 use luksmith_header::{
     KeyringToken, Limits, Priority, luks1,
     luks2::{self, Pair},
 };
+use luksmith_testkit::Prng;
 use luksmith_testkit::{
     CrashDevice, CrashOptions, Fates,
     mangled::{Base, Draft1},
@@ -30,7 +30,7 @@ fn crash_everywhere(image: &[u8], fates: Fates) -> u64 {
     new.metadata_mut()
         .edit(|draft| draft.remove_keyslot(0))
         .unwrap();
-    luks2::write(&disk, &mut new, &mut TestRandom::new(11)).unwrap();
+    luks2::write(&disk, &mut new, &mut Prng::new(11)).unwrap();
     let options = CrashOptions { fates, ..OPTIONS };
     disk.recording().for_each_crash(&options, |point, crashed| {
         let medium = crashed.to_mem(SectorSize::S512);
@@ -46,12 +46,12 @@ fn crash_everywhere(image: &[u8], fates: Fates) -> u64 {
         }
         // And it can be made whole: by a repair, and by the next update.
         let pair = Pair::read(&medium, &Limits::default()).unwrap();
-        pair.repair(&medium, &mut TestRandom::new(12)).unwrap();
+        pair.repair(&medium, &mut Prng::new(12)).unwrap();
         let pair = Pair::read(&medium, &Limits::default()).unwrap();
         assert!(pair.both_are_current());
         let mut again = pair.choose().unwrap();
         again.set_label("again").unwrap();
-        luks2::write(&medium, &mut again, &mut TestRandom::new(13)).unwrap();
+        luks2::write(&medium, &mut again, &mut Prng::new(13)).unwrap();
         assert_eq!(luks2::read(&medium, &Limits::default()).unwrap(), again);
     })
 }
@@ -132,13 +132,13 @@ fn each_change_of_a_luks2_header_is_made_or_not() {
         let draft = old.metadata_mut();
         draft.edit(|draft| draft.add_token(id, token)).unwrap();
     }
-    luks2::write(&disk, &mut old, &mut TestRandom::new(3)).unwrap();
+    luks2::write(&disk, &mut old, &mut Prng::new(3)).unwrap();
     let image = disk.durable().to_vec();
     for (name, edit) in EDITS {
         let disk = CrashDevice::from_bytes(&image, SectorSize::S512);
         let mut new = old.clone();
         edit(&mut new);
-        luks2::write(&disk, &mut new, &mut TestRandom::new(4)).unwrap();
+        luks2::write(&disk, &mut new, &mut Prng::new(4)).unwrap();
         assert!(new != old, "{name}");
         let (mut before, mut after) = (0, 0);
         let recording = disk.recording();
@@ -235,7 +235,7 @@ fn a_crash_during_a_repair_loses_nothing() {
         let disk = CrashDevice::from_bytes(&image, SectorSize::S512);
         let before = luks2::read(&disk, &Limits::default()).unwrap();
         let pair = Pair::read(&disk, &Limits::default()).unwrap();
-        pair.repair(&disk, &mut TestRandom::new(1)).unwrap();
+        pair.repair(&disk, &mut Prng::new(1)).unwrap();
         let recording = disk.recording();
         let images = recording.for_each_crash(&OPTIONS, |_, crashed| {
             let medium = crashed.to_mem(SectorSize::S512);

@@ -6,7 +6,7 @@ mod common;
 
 use std::ops::Range;
 
-use common::{TestRandom, device};
+use common::device;
 use luksmith_block::{
     BlockDevice, ByteLen, ByteOffset, IoFailure, MemDevice, Operation, SectorSize,
 };
@@ -15,7 +15,7 @@ use luksmith_header::{
     luks2::{self, Pair, RepairPlan, Side},
     repaired_backup,
 };
-use luksmith_testkit::{FaultDevice, FaultPlan, mangled::Base};
+use luksmith_testkit::{FaultDevice, FaultPlan, Prng, mangled::Base};
 
 /// A device with one bad place: reading any byte of it fails, writing heals it, as disks do.
 struct BadPlace {
@@ -128,12 +128,12 @@ fn a_copy_that_cannot_be_read_is_not_overwritten_before_somebody_says_so() {
         changed.set_label("changed").unwrap();
         let refused = Error::UnreadableCopy { side, used: 7 };
         assert_eq!(changed.check_updatable(), Err(refused.clone()));
-        let written = luks2::write(&disk, &mut changed, &mut TestRandom::new(1));
+        let written = luks2::write(&disk, &mut changed, &mut Prng::new(1));
         assert_eq!(written, Err(refused));
         assert!(disk.medium.to_vec() == image, "the refused update wrote");
 
         let pair = Pair::read(&disk, &Limits::default()).unwrap();
-        let plan = pair.repair(&disk, &mut TestRandom::new(2)).unwrap();
+        let plan = pair.repair(&disk, &mut Prng::new(2)).unwrap();
         let RepairPlan {
             side: done,
             seqid,
@@ -146,7 +146,7 @@ fn a_copy_that_cannot_be_read_is_not_overwritten_before_somebody_says_so() {
         let mut whole = header(&disk);
         assert_eq!(whole.other_copy_fault(), None);
         whole.set_label("changed").unwrap();
-        luks2::write(&disk, &mut whole, &mut TestRandom::new(3)).unwrap();
+        luks2::write(&disk, &mut whole, &mut Prng::new(3)).unwrap();
         assert_eq!(header(&disk).binary().label(), "changed");
     }
 }

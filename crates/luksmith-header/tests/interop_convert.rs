@@ -4,12 +4,13 @@
 
 mod common;
 
-use common::{Cryptsetup, TestRandom, device};
+use common::{Cryptsetup, device};
 use luksmith_header::{
     Error, Header, Limits, Priority, RestorePlan, backup,
     convert::{ToLuks1, ToLuks2},
     luks1, luks2,
 };
+use luksmith_testkit::Prng;
 use luksmith_testkit::mangled::{Base, vector};
 
 /// Salt and checksum of each LUKS2 copy are random; the rest must agree.
@@ -56,7 +57,7 @@ fn a_label_and_a_priority_are_written_as_cryptsetup_writes_them() {
 
     let disk = device(&image);
     let mut header = luks2::read(&disk, &Limits::default()).unwrap();
-    let random = &mut TestRandom::new(1);
+    let random = &mut Prng::new(1);
     header.set_label("other").unwrap();
     header.set_subsystem("sub").unwrap();
     luks2::write(&disk, &mut header, random).unwrap();
@@ -109,7 +110,7 @@ fn luks1_becomes_the_luks2_header_that_cryptsetup_makes_and_comes_back() {
     let disk = device(&image);
     let header = luks1::read(&disk).unwrap();
     let plan = ToLuks2::plan(&header, &disk).unwrap();
-    let converted = plan.run(&disk, &mut TestRandom::new(1)).unwrap();
+    let converted = plan.run(&disk, &mut Prng::new(1)).unwrap();
     assert_eq!(converted.binary().seqid(), 2);
     assert_same(&disk.to_vec()[..32768], &vector("converted/luks1-as-luks2"));
     assert_unlocks(&disk.to_vec());

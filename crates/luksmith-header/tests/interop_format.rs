@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{Cryptsetup, TestRandom, device};
+use common::{Cryptsetup, device};
 use luksmith_block::{BlockDevice, ByteLen};
 use luksmith_header::{
     Header, Kdf, KeyslotKind, Limits, luks1,
@@ -17,7 +17,7 @@ use luksmith_header::{
         initial_metadata,
     },
 };
-use luksmith_testkit::interop;
+use luksmith_testkit::{Prng, interop};
 
 const MIB: u64 = 1 << 20;
 
@@ -134,7 +134,7 @@ fn again(case: &Case, theirs: &luks2::Header) -> Vec<u8> {
     header.set_subsystem(&theirs.binary().subsystem()).unwrap();
     let len = usize::try_from(case.device_len).unwrap();
     let disk = device(&vec![0; len]);
-    let random = &mut TestRandom::new(5);
+    let random = &mut Prng::new(5);
     luks2::write(&disk, &mut header, random).unwrap();
     for slot in metadata.keyslots() {
         let new = new_keyslot(slot);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{TestRandom, device};
+use common::device;
 use luksmith_block::{ByteLen, ByteOffset};
 use luksmith_header::{
     Header, Limits,
@@ -14,7 +14,7 @@ use luksmith_header::{
     },
     policy::Profile,
 };
-use luksmith_testkit::mangled::Base;
+use luksmith_testkit::{Prng, mangled::Base};
 use proptest::prelude::*;
 
 fn value() -> impl Strategy<Value = Value> {
@@ -206,7 +206,7 @@ proptest! {
         let mut header = luks2::Header::new(metadata, uuid).unwrap();
         header.set_label(&label).unwrap();
         let disk = device(&vec![0; 4 << 20]);
-        luks2::write(&disk, &mut header, &mut TestRandom::new(seed)).unwrap();
+        luks2::write(&disk, &mut header, &mut Prng::new(seed)).unwrap();
         let again = luks2::read(&disk, &Limits::default()).unwrap();
         prop_assert_eq!(again.binary().seqid(), 2);
         prop_assert_eq!(again.binary().label(), label);

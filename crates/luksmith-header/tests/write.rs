@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{NoRandom, TestRandom, device};
+use common::{NoRandom, device};
 use luksmith_block::{BlockDevice, ByteOffset};
 use luksmith_header::{
     Error, Limits, Priority,
@@ -15,7 +15,7 @@ use luksmith_header::{
     luks1,
     luks2::{self, Metadata, NewKdf, NewKeyslot, Pair, Side},
 };
-use luksmith_testkit::mangled::Base;
+use luksmith_testkit::{Prng, mangled::Base};
 
 fn read(image: &dyn BlockDevice) -> luks2::Header {
     luks2::read(image, &Limits::default()).unwrap()
@@ -32,7 +32,7 @@ fn an_update_without_a_change_raises_the_sequence_number_and_keeps_every_other_b
     let disk = device(&image);
     let mut header = read(&disk);
     assert_eq!(header.binary().seqid(), 7);
-    luks2::write(&disk, &mut header, &mut TestRandom::new(1)).unwrap();
+    luks2::write(&disk, &mut header, &mut Prng::new(1)).unwrap();
     assert_eq!(header.binary().seqid(), 8);
     let after = disk.to_vec();
     for copy in 0..2 {
@@ -67,7 +67,7 @@ fn the_sequence_number_wraps_to_zero() {
     let disk = device(&image);
     let mut header = read(&disk);
     for seqid in [8, 9] {
-        luks2::write(&disk, &mut header, &mut TestRandom::new(seqid)).unwrap();
+        luks2::write(&disk, &mut header, &mut Prng::new(seqid)).unwrap();
         assert_eq!(header.binary().seqid(), seqid);
     }
 }
@@ -77,11 +77,11 @@ fn a_header_that_another_program_has_written_since_is_not_overwritten() {
     let disk = device(&Base::Luks2.image());
     let mut first = read(&disk);
     let mut second = read(&disk);
-    luks2::write(&disk, &mut first, &mut TestRandom::new(1)).unwrap();
+    luks2::write(&disk, &mut first, &mut Prng::new(1)).unwrap();
     let before = disk.to_vec();
     second.set_label("late").unwrap();
     assert_eq!(
-        luks2::write(&disk, &mut second, &mut TestRandom::new(2)),
+        luks2::write(&disk, &mut second, &mut Prng::new(2)),
         Err(Error::ConcurrentUpdate {
             expected: 7,
             found: 8
@@ -110,7 +110,7 @@ fn a_damaged_secondary_is_restored_before_the_primary_is_touched() {
     let disk = luksmith_testkit::CrashDevice::from_bytes(&image, luksmith_block::SectorSize::S512);
     let mut header = read(&disk);
     header.set_label("new").unwrap();
-    luks2::write(&disk, &mut header, &mut TestRandom::new(3)).unwrap();
+    luks2::write(&disk, &mut header, &mut Prng::new(3)).unwrap();
     let writes: Vec<u64> = disk
         .recording()
         .events()
@@ -131,7 +131,7 @@ fn a_damaged_secondary_that_claims_to_be_newer_stops_the_update() {
     let disk = device(&image);
     let mut header = read(&disk);
     assert_eq!(
-        luks2::write(&disk, &mut header, &mut TestRandom::new(3)),
+        luks2::write(&disk, &mut header, &mut Prng::new(3)),
         Err(Error::NewerDamagedCopy {
             side: Side::Secondary,
             claimed: 9,
@@ -141,13 +141,10 @@ fn a_damaged_secondary_that_claims_to_be_newer_stops_the_update() {
     assert!(disk.to_vec() == image);
     // An explicit repair gives the damaged copy up, and says so.
     let pair = Pair::read(&disk, &Limits::default()).unwrap();
-    let plan = pair
-        .repair(&disk, &mut TestRandom::new(4))
-        .unwrap()
-        .unwrap();
+    let plan = pair.repair(&disk, &mut Prng::new(4)).unwrap().unwrap();
     assert_eq!((plan.side, plan.claimed_newer), (Side::Secondary, Some(9)));
     let mut header = read(&disk);
-    luks2::write(&disk, &mut header, &mut TestRandom::new(5)).unwrap();
+    luks2::write(&disk, &mut header, &mut Prng::new(5)).unwrap();
 }
 
 #[test]
@@ -159,7 +156,7 @@ fn a_repair_copies_the_text_to_the_byte_and_keeps_the_sequence_number() {
         let disk = device(&image);
         let pair = Pair::read(&disk, &Limits::default()).unwrap();
         assert_eq!(pair.repair_plan().unwrap().unwrap().side, side);
-        pair.repair(&disk, &mut TestRandom::new(9)).unwrap();
+        pair.repair(&disk, &mut Prng::new(9)).unwrap();
         let after = disk.to_vec();
         let pair = Pair::read(&disk, &Limits::default()).unwrap();
         assert_eq!(pair.repair_plan(), Ok(None));
@@ -281,7 +278,7 @@ fn unknown_content_survives_changes() {
         .metadata_mut()
         .edit(|draft| draft.set_priority(0, Priority::Prefer))
         .unwrap();
-    luks2::write(&disk, &mut header, &mut TestRandom::new(1)).unwrap();
+    luks2::write(&disk, &mut header, &mut Prng::new(1)).unwrap();
     let text = read(&disk).metadata().tree().to_compact();
     assert!(text.contains("\"note\":{\"a\":[1,2.50,null]}"), "{text}");
     assert!(
@@ -311,14 +308,14 @@ fn metadata_grow_until_one_byte_is_left_and_no_further() {
         .metadata_mut()
         .edit(|draft| draft.add_token(2, token(room)))
         .unwrap();
-    luks2::write(&disk, &mut header, &mut TestRandom::new(1)).unwrap();
+    luks2::write(&disk, &mut header, &mut Prng::new(1)).unwrap();
     header
         .metadata_mut()
         .edit(|draft| draft.replace_token(2, token(room + 1)))
         .unwrap();
     let before = disk.to_vec();
     assert_eq!(
-        luks2::write(&disk, &mut header, &mut TestRandom::new(1)),
+        luks2::write(&disk, &mut header, &mut Prng::new(1)),
         Err(Error::MetadataFull {
             needed: 12288,
             available: 12287

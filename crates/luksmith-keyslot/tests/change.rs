@@ -8,8 +8,6 @@
 
 #[expect(dead_code, reason = "the common module serves several tests")]
 mod common;
-#[path = "common/random.rs"]
-mod random;
 
 use common::{device, image, passphrase, patch, run};
 use luksmith_block::{BlockDevice, Control, MemDevice, SectorSize};
@@ -21,7 +19,6 @@ use luksmith_keyslot::{
     unlock::{Scope, Unlock, UnlockOptions, Unlocked},
 };
 use luksmith_testkit::{FaultDevice, FaultPlan, Prng};
-use random::TestRandom;
 
 const FIRST: &str = "correct horse battery staple";
 
@@ -35,10 +32,10 @@ fn pbkdf2(iterations: u32) -> KeyslotPlan {
 /// Runs a change and gives what came of it with the header in memory afterwards.
 fn with<D: BlockDevice, T>(
     device: &D,
-    work: impl FnOnce(&mut Changer<'_, D, TestRandom>) -> T,
+    work: impl FnOnce(&mut Changer<'_, D, Prng>) -> T,
 ) -> (T, Header) {
     let mut header = Header::read(device, &Limits::default()).expect("the header is good");
-    let mut random = TestRandom(Prng::new(11));
+    let mut random = Prng::new(11);
     let mut budget = Budget::new(Limits::default());
     let control = Control::new();
     let effort = Effort {
@@ -50,7 +47,7 @@ fn with<D: BlockDevice, T>(
     (answer, header)
 }
 
-fn unlock<D: BlockDevice>(changer: &mut Changer<'_, D, TestRandom>) -> Unlocked {
+fn unlock<D: BlockDevice>(changer: &mut Changer<'_, D, Prng>) -> Unlocked {
     changer
         .unlock(
             Unlock::Passphrase(&passphrase(FIRST)),
@@ -67,7 +64,7 @@ fn opens<D: BlockDevice>(device: &D, text: &str) -> bool {
 /// Runs a change that is to be refused, and checks that no byte and nothing in memory has changed.
 fn refused(
     bytes: &[u8],
-    work: impl FnOnce(&mut Changer<'_, MemDevice, TestRandom>) -> Result<(), Error>,
+    work: impl FnOnce(&mut Changer<'_, MemDevice, Prng>) -> Result<(), Error>,
 ) -> Error {
     let device = device(bytes);
     let before = Header::read(&device, &Limits::default()).unwrap();
@@ -500,7 +497,7 @@ fn fail_everywhere(name: &str, hash: HashName) {
         iterations: 1000,
     });
     let bytes = image(name);
-    let work = |changer: &mut Changer<'_, FaultDevice<MemDevice>, TestRandom>| {
+    let work = |changer: &mut Changer<'_, FaultDevice<MemDevice>, Prng>| {
         let (first, new): (Passphrase, Passphrase) = (passphrase(FIRST), passphrase("new"));
         changer.change_passphrase(Some(0), &first, &new, &plan, None)
     };

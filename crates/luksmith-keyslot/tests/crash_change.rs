@@ -8,8 +8,6 @@
 
 #[expect(dead_code, reason = "the common module serves several tests")]
 mod common;
-#[path = "common/random.rs"]
-mod random;
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -23,11 +21,10 @@ use luksmith_keyslot::{
     unlock::{Scope, Unlock, UnlockOptions},
 };
 use luksmith_testkit::{CrashDevice, CrashOptions, Image, Prng};
-use random::TestRandom;
 
 const FIRST: &str = "correct horse battery staple";
 
-type TestChanger<'a> = Changer<'a, CrashDevice, TestRandom>;
+type TestChanger<'a> = Changer<'a, CrashDevice, Prng>;
 /// A change, which is to succeed.
 type Action<'a> = &'a dyn Fn(&mut TestChanger<'_>);
 
@@ -47,7 +44,7 @@ fn perform(start: &Image, action: Action<'_>) -> CrashDevice {
 
 fn with_changer(device: &CrashDevice, action: Action<'_>) {
     let mut header = Header::read(device, &Limits::default()).unwrap();
-    let mut random = TestRandom(Prng::new(7));
+    let mut random = Prng::new(7);
     let mut budget = Budget::new(Limits::default());
     let control = Control::new();
     let effort = Effort {

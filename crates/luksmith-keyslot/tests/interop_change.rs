@@ -7,8 +7,6 @@
 
 #[expect(dead_code, reason = "the common module serves several tests")]
 mod common;
-#[path = "common/random.rs"]
-mod random;
 
 use std::{
     fs,
@@ -27,7 +25,6 @@ use luksmith_keyslot::{
     unlock::{Unlock, UnlockOptions},
 };
 use luksmith_testkit::{CrashDevice, CrashOptions, Image, Oracle, Prng, interop};
-use random::TestRandom;
 
 const FIRST: &str = "correct horse battery staple";
 
@@ -87,12 +84,9 @@ impl Cryptsetup {
     }
 }
 
-fn with<D: BlockDevice, T>(
-    device: &D,
-    work: impl FnOnce(&mut Changer<'_, D, TestRandom>) -> T,
-) -> T {
+fn with<D: BlockDevice, T>(device: &D, work: impl FnOnce(&mut Changer<'_, D, Prng>) -> T) -> T {
     let mut header = Header::read(device, &Limits::default()).unwrap();
-    let mut random = TestRandom(Prng::new(5));
+    let mut random = Prng::new(5);
     let mut budget = Budget::new(Limits::default());
     let control = Control::new();
     let effort = Effort {
@@ -312,7 +306,7 @@ fn cryptsetup_takes_our_conversions_and_their_backups() {
 }
 
 /// A change whose crash images both programs look at.
-type Action<'a> = &'a dyn Fn(&mut Changer<'_, CrashDevice, TestRandom>);
+type Action<'a> = &'a dyn Fn(&mut Changer<'_, CrashDevice, Prng>);
 
 #[test]
 fn cryptsetup_agrees_on_a_sample_of_the_crash_images() {

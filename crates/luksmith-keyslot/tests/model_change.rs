@@ -7,8 +7,6 @@
 
 #[expect(dead_code, reason = "the common module serves several tests")]
 mod common;
-#[path = "common/random.rs"]
-mod random;
 
 use std::collections::BTreeMap;
 
@@ -22,7 +20,6 @@ use luksmith_keyslot::{
     unlock::{Unlock, UnlockOptions},
 };
 use luksmith_testkit::Prng;
-use random::TestRandom;
 
 const FIRST: &str = "correct horse battery staple";
 
@@ -65,7 +62,7 @@ impl Model {
         });
         let fresh = self.fresh();
         let mut header = Header::read(&self.device, &Limits::default()).unwrap();
-        let mut random = TestRandom(Prng::new(prng.next_u64()));
+        let mut random = Prng::new(prng.next_u64());
         let mut budget = Budget::new(Limits::default());
         let control = Control::new();
         let effort = Effort {

@@ -33,6 +33,7 @@ pub use hook::HookDevice;
 pub use image::{Image, PIECE_BYTES, Piece};
 pub use images::{TestImage, sha256_hex, test_images, test_images_in, unhex, unpack};
 pub use luksmith_sys::allocations;
+pub use messages::check_messages;
 pub use model::{Model, hammer};
 pub use oracle::Oracle;
 pub use paint::{paint, paint_into};

@@ -69,6 +69,26 @@ impl Prng {
     }
 }
 
+// What takes a generator for keys must be made to repeat itself in a test.
+impl rand_core::TryRng for Prng {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        rand_core::utils::next_word_via_fill(self)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(self.next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        self.fill(bytes);
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Prng {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

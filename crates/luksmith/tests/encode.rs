@@ -2,7 +2,6 @@
 
 use luksmith::block::{BlockDevice, ByteLen, ByteOffset, MemDevice, SectorSize};
 use luksmith::header::Header;
-use luksmith::rand_core;
 use luksmith::workload::{Workload, read_footer, write_footer};
 use luksmith::{
     Error, ErrorKind, FormatOptions, KdfChoice, NewKeys, OpenOptions, Passphrase, Unlock,
@@ -156,26 +155,6 @@ fn impossible_streams_are_refused_before_the_first_byte() {
     }
 }
 
-struct Fixed(Prng);
-
-impl rand_core::TryRng for Fixed {
-    type Error = core::convert::Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
-        Ok(u32::from_le_bytes(bytes))
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        Ok(self.0.next_u64())
-    }
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        self.0.fill(bytes);
-        Ok(())
-    }
-}
-
-impl rand_core::TryCryptoRng for Fixed {}
-
 #[test]
 fn the_same_random_bytes_give_the_same_image() {
     let passphrase = passphrase();
@@ -187,7 +166,7 @@ fn the_same_random_bytes_give_the_same_image() {
             NewKeys::passphrase(&passphrase),
             &image_options(),
             &mut image,
-            &mut Fixed(Prng::new(3)),
+            &mut Prng::new(3),
         )
         .unwrap();
         image

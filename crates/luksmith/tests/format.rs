@@ -10,7 +10,6 @@ use luksmith::hash::HashName;
 use luksmith::header::luks2::HeaderSize;
 use luksmith::header::{Header, Limits, Priority};
 use luksmith::keyslot::{Argon2Cost, Argon2Variant, Kdf};
-use luksmith::rand_core;
 use luksmith::{
     CandidateKey, Error, ErrorKind, FormatOptions, HeaderPlace, Init, KdfChoice, NewKeys,
     OpenOptions, Overwrite, Part, Passphrase, Threads, Unlock, Volume, format, format_with, open,
@@ -213,28 +212,8 @@ fn the_same_random_bytes_give_the_same_volume() {
 
 /// The generator of a test: the same bytes each time.
 fn fixed() -> impl luksmith::keyslot::TryCryptoRng {
-    Fixed(Prng::new(7))
+    Prng::new(7)
 }
-
-struct Fixed(Prng);
-
-impl rand_core::TryRng for Fixed {
-    type Error = core::convert::Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
-        Ok(u32::from_le_bytes(bytes))
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        Ok(self.0.next_u64())
-    }
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        self.0.fill(bytes);
-        Ok(())
-    }
-}
-
-impl rand_core::TryCryptoRng for Fixed {}
 
 #[test]
 fn impossible_options_are_refused_before_the_first_write() {

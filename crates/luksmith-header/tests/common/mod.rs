@@ -9,35 +9,7 @@ use std::{
 };
 
 use luksmith_block::{MemDevice, SectorSize};
-use luksmith_testkit::{Prng, interop};
-
-/// Numbers that a test can repeat.
-pub(crate) struct TestRandom(pub(crate) Prng);
-
-impl TestRandom {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(Prng::new(seed))
-    }
-}
-
-impl rand_core::TryRng for TestRandom {
-    type Error = std::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        rand_core::utils::next_word_via_fill(self)
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        rand_core::utils::next_word_via_fill(self)
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
-        self.0.fill(bytes);
-        Ok(())
-    }
-}
-
-impl rand_core::TryCryptoRng for TestRandom {}
+use luksmith_testkit::interop;
 
 /// A source that never has any.
 pub(crate) struct NoRandom;
