@@ -9,12 +9,12 @@
 #[expect(dead_code, reason = "the common module serves several tests")]
 mod common;
 
-use common::{device, image, passphrase, patch, run};
-use luksmith_block::{BlockDevice, Control, MemDevice, SectorSize};
+use common::{device, image, passphrase, patch, run, with_changer};
+use luksmith_block::{BlockDevice, MemDevice, SectorSize};
 use luksmith_hash::HashName;
-use luksmith_header::{Budget, Header, Limits, Priority, Quoted};
+use luksmith_header::{Header, Limits, Priority, Quoted};
 use luksmith_keyslot::{
-    Effort, Error, Kdf, Passphrase, Threads,
+    Error, Kdf, Passphrase,
     change::{Changer, FileBackup, HeaderBackup as _, KeyslotPlan, LastKeyslot},
     unlock::{Scope, Unlock, UnlockOptions, Unlocked},
 };
@@ -34,17 +34,7 @@ fn with<D: BlockDevice, T>(
     device: &D,
     work: impl FnOnce(&mut Changer<'_, D, Prng>) -> T,
 ) -> (T, Header) {
-    let mut header = Header::read(device, &Limits::default()).expect("the header is good");
-    let mut random = Prng::new(11);
-    let mut budget = Budget::new(Limits::default());
-    let control = Control::new();
-    let effort = Effort {
-        budget: &mut budget,
-        control: &control,
-        threads: Threads::ONE,
-    };
-    let answer = work(&mut Changer::new(device, &mut header, &mut random, effort));
-    (answer, header)
+    with_changer(device, 11, work)
 }
 
 fn unlock<D: BlockDevice>(changer: &mut Changer<'_, D, Prng>) -> Unlocked {

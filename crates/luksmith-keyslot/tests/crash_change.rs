@@ -11,12 +11,12 @@ mod common;
 
 use std::{cell::RefCell, collections::HashMap};
 
-use common::{image, passphrase, run};
-use luksmith_block::{BlockDevice, Control, SectorSize};
+use common::{image, passphrase, run, with_changer};
+use luksmith_block::{BlockDevice, SectorSize};
 use luksmith_hash::{Hash, HashName};
-use luksmith_header::{Budget, Header, Limits, Priority, RestorePlan};
+use luksmith_header::{Header, Limits, Priority, RestorePlan};
 use luksmith_keyslot::{
-    Effort, Error, Kdf, Threads,
+    Error, Kdf,
     change::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot, restore_header},
     unlock::{Scope, Unlock, UnlockOptions},
 };
@@ -38,25 +38,15 @@ fn plan(hash: HashName) -> KeyslotPlan {
 /// Runs a change on a device that records every request.
 fn perform(start: &Image, action: Action<'_>) -> CrashDevice {
     let device = CrashDevice::new(start.clone(), SectorSize::S512);
-    with_changer(&device, action);
+    run_change(&device, action);
     device
 }
 
-fn with_changer(device: &CrashDevice, action: Action<'_>) {
-    let mut header = Header::read(device, &Limits::default()).unwrap();
-    let mut random = Prng::new(7);
-    let mut budget = Budget::new(Limits::default());
-    let control = Control::new();
-    let effort = Effort {
-        budget: &mut budget,
-        control: &control,
-        threads: Threads::ONE,
-    };
-    let mut changer = Changer::new(device, &mut header, &mut random, effort);
-    action(&mut changer);
+fn run_change(device: &CrashDevice, action: Action<'_>) {
+    let ((), header) = with_changer(device, 7, action);
     let now = Header::read(device, &Limits::default()).unwrap();
-    assert_eq!(*changer.header().uuid(), *now.uuid());
-    assert_eq!(changer.header().keyslots(), now.keyslots());
+    assert_eq!(*header.uuid(), *now.uuid());
+    assert_eq!(header.keyslots(), now.keyslots());
 }
 
 /// What opens at all, of some passphrases: the volume key of each, by passphrase.
@@ -407,7 +397,7 @@ fn crash_and_restore(
     let device = CrashDevice::new(start.clone(), SectorSize::S512);
     {
         let backup = RefCell::new(&mut backup);
-        with_changer(&device, &|changer| {
+        run_change(&device, &|changer| {
             change(changer, &mut *backup.borrow_mut());
         });
     }
@@ -499,7 +489,7 @@ fn crash_with_backup(name: &str, start: &Image, hash: HashName) {
     let device = CrashDevice::new(start.clone(), SectorSize::S512);
     {
         let backup = RefCell::new(&mut backup);
-        with_changer(&device, &|changer| {
+        run_change(&device, &|changer| {
             let refused = changer.change_passphrase(
                 Some(0),
                 &passphrase(FIRST),

@@ -15,12 +15,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::{device, image, passphrase, run};
-use luksmith_block::{BlockDevice, Control, SectorSize};
+use common::{device, image, passphrase, run, with_changer};
+use luksmith_block::{BlockDevice, SectorSize};
 use luksmith_hash::HashName;
-use luksmith_header::{Budget, Header, Limits, Priority};
+use luksmith_header::Priority;
 use luksmith_keyslot::{
-    Argon2Cost, Argon2Variant, Effort, Kdf, Threads,
+    Argon2Cost, Argon2Variant, Kdf,
     change::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot},
     unlock::{Unlock, UnlockOptions},
 };
@@ -85,16 +85,7 @@ impl Cryptsetup {
 }
 
 fn with<D: BlockDevice, T>(device: &D, work: impl FnOnce(&mut Changer<'_, D, Prng>) -> T) -> T {
-    let mut header = Header::read(device, &Limits::default()).unwrap();
-    let mut random = Prng::new(5);
-    let mut budget = Budget::new(Limits::default());
-    let control = Control::new();
-    let effort = Effort {
-        budget: &mut budget,
-        control: &control,
-        threads: Threads::default(),
-    };
-    work(&mut Changer::new(device, &mut header, &mut random, effort))
+    with_changer(device, 5, work).0
 }
 
 fn plan(hash: HashName) -> KeyslotPlan {

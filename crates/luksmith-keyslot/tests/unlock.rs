@@ -6,6 +6,7 @@
     reason = "a test that meets what it does not expect should stop there"
 )]
 
+#[expect(dead_code, reason = "the common module serves several tests")]
 mod common;
 
 use base64ct::{Base64, Encoding as _};

@@ -12,8 +12,10 @@ use luksmith_hash::{Hash, HashName};
 use luksmith_header::{Budget, Header, Limits};
 use luksmith_keyslot::{
     Effort, Error, Passphrase, Threads,
+    change::Changer,
     unlock::{Unlock, UnlockOptions, Unlocked, unlock},
 };
+use luksmith_testkit::Prng;
 
 /// A row of the list: image, passphrase, volume key.
 pub(crate) struct Golden {
@@ -91,6 +93,26 @@ pub(crate) fn run_with_limits<D: BlockDevice>(
         threads: Threads::default(),
     };
     unlock(device, &header, with, options, &mut effort)
+}
+
+/// Runs a change by random numbers of a seed, and gives what came of it with the header in memory
+/// afterwards.
+pub(crate) fn with_changer<D: BlockDevice, T>(
+    device: &D,
+    seed: u64,
+    change: impl FnOnce(&mut Changer<'_, D, Prng>) -> T,
+) -> (T, Header) {
+    let mut header = Header::read(device, &Limits::default()).expect("the header is good");
+    let mut random = Prng::new(seed);
+    let mut budget = Budget::new(Limits::default());
+    let control = Control::new();
+    let effort = Effort {
+        budget: &mut budget,
+        control: &control,
+        threads: Threads::default(),
+    };
+    let answer = change(&mut Changer::new(device, &mut header, &mut random, effort));
+    (answer, header)
 }
 
 /// Replaces text in the metadata of both copies of a LUKS2 header of 16 KiB and sets the checksums
