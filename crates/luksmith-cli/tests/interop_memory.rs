@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use luksmith_testkit::{interop, test_images};
+use luksmith_testkit::{interop, test_image};
 
 /// What an open may take beyond what cryptsetup takes.
 const MARGIN_KIB: u64 = 10 << 10;
@@ -44,13 +44,11 @@ fn an_open_takes_no_more_than_ten_mebibytes_beyond_cryptsetup() {
     };
     let ours = Path::new(env!("CARGO_BIN_EXE_luksmith"));
     let folder = tempfile::tempdir().expect("a folder");
-    let images = test_images();
     for (name, least) in [
         ("luks2-default", 32 << 10),
         ("luks2-argon2i-sector2048", 32 << 10),
     ] {
-        let image = images.iter().find(|image| image.name == name);
-        let image = image.unwrap_or_else(|| panic!("no image {name}"));
+        let image = test_image(name);
         let (disk, key) = (folder.path().join(name), folder.path().join("key"));
         fs::write(&disk, image.file("image")).expect("room for the image");
         fs::write(&key, &image.passphrase).expect("room for the key");

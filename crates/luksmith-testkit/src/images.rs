@@ -58,6 +58,16 @@ pub fn test_images() -> Vec<TestImage> {
     test_images_in(&folder)
 }
 
+/// Gives the test image of this name.
+///
+/// # Panics
+/// As [`test_images`], or if none has this name.
+#[must_use]
+pub fn test_image(name: &str) -> TestImage {
+    let found = test_images().into_iter().find(|image| image.name == name);
+    found.unwrap_or_else(|| panic!("there is no test image {name}"))
+}
+
 /// Reads the manifest of a folder.
 ///
 /// # Panics

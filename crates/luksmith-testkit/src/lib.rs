@@ -31,7 +31,7 @@ pub use crash::{CrashDevice, CrashOptions, CrashPoint, Event, Fates, Recording};
 pub use fault::{Among, FAULT_FAILURE, Fault, FaultDevice, FaultPlan};
 pub use hook::HookDevice;
 pub use image::{Image, PIECE_BYTES, Piece};
-pub use images::{TestImage, sha256_hex, test_images, test_images_in, unhex, unpack};
+pub use images::{TestImage, sha256_hex, test_image, test_images, test_images_in, unhex, unpack};
 pub use luksmith_sys::allocations;
 pub use messages::check_messages;
 pub use model::{Model, hammer};

@@ -18,15 +18,7 @@ use luksmith::{
     OpenOptions, Part, SparseFile, Stream, Unlock, Volume, Workers, export_device, format, open,
     verify_device,
 };
-use luksmith_testkit::{FAULT_FAILURE, HookDevice, Prng, TestImage, test_images};
-
-fn image(name: &str) -> TestImage {
-    let images = test_images();
-    images
-        .into_iter()
-        .find(|image| image.name == name)
-        .unwrap_or_else(|| panic!("no image {name}"))
-}
+use luksmith_testkit::{FAULT_FAILURE, HookDevice, Prng, TestImage, test_image};
 
 fn opened(image: &TestImage, device: impl BlockDevice + 'static) -> Volume {
     let key = CandidateKey::new(&image.volume_key).expect("a key");
@@ -51,7 +43,7 @@ fn damage(image: &TestImage, volume: &Volume, blocks: &[u64]) -> MemDevice {
 
 #[test]
 fn exactly_the_damaged_blocks_are_found() {
-    let image = image("luks2-hmac-sha256");
+    let image = test_image("luks2-hmac-sha256");
     let clean = opened(&image, image.device("image"));
     let blocks = clean.size().get() / 4096;
     let volume = opened(&image, damage(&image, &clean, &[3, 4, blocks - 1]));
@@ -108,7 +100,7 @@ fn exactly_the_damaged_blocks_are_found() {
 
 #[test]
 fn an_export_stops_at_damage_or_puts_zeros_there_and_says_so() {
-    let image = image("luks2-hmac-sha256");
+    let image = test_image("luks2-hmac-sha256");
     let clean = opened(&image, image.device("image"));
     let volume = opened(&image, damage(&image, &clean, &[3]));
     let export = |options: &ExportOptions, volume: &Volume| {
@@ -141,7 +133,7 @@ fn an_export_stops_at_damage_or_puts_zeros_there_and_says_so() {
 
 #[test]
 fn a_sparse_export_leaves_holes_and_forgets_what_the_file_held() {
-    let image = image("luks2-hmac-sha256");
+    let image = test_image("luks2-hmac-sha256");
     let volume = opened(&image, image.device("image"));
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&vec![0xff; 3 << 20]).unwrap();
@@ -167,7 +159,7 @@ fn a_sparse_export_leaves_holes_and_forgets_what_the_file_held() {
 #[test]
 fn an_import_of_any_length_is_there_after_reopening() {
     for name in ["luks2-hmac-sha256", "luks2-gcm-random", "luks1-default"] {
-        let image = image(name);
+        let image = test_image(name);
         let device = Arc::new(image.device("image"));
         let volume = opened(&image, device.clone());
         let size = usize::try_from(volume.size().get()).unwrap();
@@ -191,7 +183,7 @@ fn an_import_of_any_length_is_there_after_reopening() {
 #[test]
 fn many_threads_write_and_read_their_own_parts_at_once() {
     for name in ["luks2-hmac-sha256", "luks2-sector4096"] {
-        let image = image(name);
+        let image = test_image(name);
         let device = Arc::new(image.device("image"));
         let volume = opened(&image, device.clone());
         let blocks = volume.size().get() / 4096;
@@ -233,7 +225,7 @@ fn many_threads_write_and_read_their_own_parts_at_once() {
 
 #[test]
 fn threads_that_write_parts_of_one_sector_lose_nothing() {
-    let image = image("luks2-hmac-sha256");
+    let image = test_image("luks2-hmac-sha256");
     let volume = opened(&image, image.device("image"));
     std::thread::scope(|scope| {
         for thread in 0..4_u8 {
@@ -256,7 +248,7 @@ fn threads_that_write_parts_of_one_sector_lose_nothing() {
 
 #[test]
 fn discards_are_refused_unless_allowed_and_possible() {
-    let plain = image("luks2-default");
+    let plain = test_image("luks2-default");
     let key = CandidateKey::new(&plain.volume_key).unwrap();
     let discard = |volume: &Volume| {
         assert_eq!(
@@ -280,7 +272,7 @@ fn discards_are_refused_unless_allowed_and_possible() {
         ("luks2-gcm-random", false),
         ("luks2-chacha20-poly1305", false),
     ] {
-        let tagged = image(name);
+        let tagged = test_image(name);
         let key = CandidateKey::new(&tagged.volume_key).unwrap();
         let unlock = || Unlock::VolumeKey(&key);
         let device = || {
@@ -357,7 +349,7 @@ fn what_is_discarded_gives_storage_back_and_reads_without_error() {
 
 #[test]
 fn a_volume_without_tags_cannot_be_verified() {
-    let image = image("luks2-default");
+    let image = test_image("luks2-default");
     let volume = opened(&image, image.device("image"));
     let error = volume.verify(Part::ALL, &Control::new()).unwrap_err();
     assert!(matches!(error, Error::NothingToVerify), "{error}");
@@ -367,7 +359,7 @@ fn a_volume_without_tags_cannot_be_verified() {
 #[test]
 fn a_volume_opened_for_reading_says_so() {
     for name in ["luks2-hmac-sha256", "luks2-sector4096"] {
-        let image = image(name);
+        let image = test_image(name);
         let key = CandidateKey::new(&image.volume_key).expect("a key");
         let options = OpenOptions::new().read_only();
         let device = image.device("image");
@@ -417,7 +409,7 @@ fn is_fail_stop(error: &Error) -> bool {
 /// Every sector used to be listed as unreadable.
 #[test]
 fn a_device_that_has_stopped_ends_a_verification_with_its_error() {
-    let image = image("luks2-hmac-sha256");
+    let image = test_image("luks2-hmac-sha256");
     let reads = Arc::new(AtomicU32::new(u32::MAX));
     let volume = opened(&image, stopping(image.device("image"), &reads, None));
     reads.store(1, Ordering::SeqCst);
@@ -429,7 +421,7 @@ fn a_device_that_has_stopped_ends_a_verification_with_its_error() {
 /// and in all reports; an export that goes on over damage used to go on over a stopped device too.
 #[test]
 fn a_failing_medium_is_told_apart_from_tampering() {
-    let image = image("luks2-hmac-sha256");
+    let image = test_image("luks2-hmac-sha256");
     let clean = opened(&image, image.device("image"));
     let start = clean.data_offset().sector().expect("a sector");
     let devices = Devices::interleaved(image.device("image"));
@@ -517,7 +509,7 @@ fn a_device_on_its_own_is_verified_and_exported_by_all_workers_too() {
 /// The error told of a mode that volumes did not have.
 #[test]
 fn a_ruined_journal_is_left_aside_where_that_is_asked_for() {
-    let image = image("luks2-hmac-dirty");
+    let image = test_image("luks2-hmac-dirty");
     let mut bytes = image.file("image");
     let superblock = bytes.windows(8).position(|at| at == b"integrt\0");
     let journal = superblock.expect("a superblock") + 4096;
@@ -550,7 +542,7 @@ fn a_ruined_journal_is_left_aside_where_that_is_asked_for() {
 
 #[test]
 fn cancelling_stops_an_export_and_a_verification() {
-    let image = image("luks2-hmac-sha256");
+    let image = test_image("luks2-hmac-sha256");
     let volume = opened(&image, image.device("image"));
     let control = Control::new();
     control.cancel();
@@ -574,7 +566,7 @@ fn cancelling_stops_an_export_and_a_verification() {
 
 #[test]
 fn debug_output_of_a_volume_and_its_tables_holds_no_key() {
-    let image = image("luks2-hmac-sha256");
+    let image = test_image("luks2-hmac-sha256");
     let key = CandidateKey::new(&image.volume_key).unwrap();
     let options = OpenOptions::new().keep_volume_key();
     let volume = open(image.device("image"), Unlock::VolumeKey(&key), &options).unwrap();

@@ -10,16 +10,13 @@ use luksmith::{
     open,
     simd::{Run, XtsKey},
 };
-use luksmith_testkit::{TestImage, test_images};
+use luksmith_testkit::{TestImage, test_image};
 
 /// Where the data of the image start.
 const DATA: u64 = 576 * 512;
 
 fn image() -> TestImage {
-    let mut images = test_images().into_iter();
-    images
-        .find(|image| image.name == "luks2-sector4096")
-        .unwrap()
+    test_image("luks2-sector4096")
 }
 
 /// The image at the start of a device of `size` bytes.

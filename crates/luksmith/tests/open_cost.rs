@@ -8,12 +8,11 @@ use luksmith::{
     block::{BlockDevice, ByteLen, ByteOffset, SectorSize, SparseMemDevice},
     open,
 };
-use luksmith_testkit::{CountingDevice, Counts, test_images};
+use luksmith_testkit::{CountingDevice, Counts, test_image};
 
 /// Opens the image of this name on a device of `size` bytes, and reads its last sector.
 fn cost(name: &str, size: u64) -> (Counts, u64) {
-    let images = test_images();
-    let image = images.iter().find(|image| image.name == name).unwrap();
+    let image = test_image(name);
     let disk = SparseMemDevice::new(ByteLen::new(size), SectorSize::S512);
     let bytes = image.file("image");
     disk.write_at(ByteOffset::ZERO, &bytes).unwrap();

@@ -15,15 +15,7 @@ use luksmith::{
     CandidateKey, Error, ErrorKind, IntegrityRequirement, JournalTrust, NullCipher, OpenOptions,
     Part, Passphrase, Unlock, Violation, Volume, open, test_key,
 };
-use luksmith_testkit::{TestImage, test_images};
-
-fn image(name: &str) -> TestImage {
-    let images = test_images();
-    images
-        .into_iter()
-        .find(|image| image.name == name)
-        .unwrap_or_else(|| panic!("no image {name}"))
-}
+use luksmith_testkit::{TestImage, test_image};
 
 /// Replaces text in the JSON of both header copies and makes their checksums right again.
 fn with_json(image: &TestImage, from: &str, to: &str) -> MemDevice {
@@ -61,7 +53,7 @@ fn refused(device: MemDevice, options: &OpenOptions) -> (Error, usize) {
 
 #[test]
 fn headers_that_must_not_be_mapped_are_refused_before_any_key_is_derived() {
-    let image = image("luks2-aes128-sector1024");
+    let image = test_image("luks2-aes128-sector1024");
     let cases: [(&str, &str, ErrorKind, &str); 11] = [
         (
             r#""type":"crypt""#,
@@ -150,7 +142,7 @@ fn headers_that_must_not_be_mapped_are_refused_before_any_key_is_derived() {
 
 #[test]
 fn a_stripped_integrity_is_refused_because_the_key_is_too_long() {
-    let image = image("luks2-hmac-sha256");
+    let image = test_image("luks2-hmac-sha256");
     let device = with_json(
         &image,
         r#","integrity":{"type":"hmac(sha256)","journal_encryption":"none","journal_integrity":"none"}"#,
@@ -166,7 +158,7 @@ fn a_stripped_integrity_is_refused_because_the_key_is_too_long() {
 
 #[test]
 fn a_journal_with_a_cipher_or_a_mac_is_refused() {
-    let image = image("luks2-hmac-sha256");
+    let image = test_image("luks2-hmac-sha256");
     for (from, to, message) in [
         (
             r#""journal_encryption":"none""#,
@@ -186,7 +178,7 @@ fn a_journal_with_a_cipher_or_a_mac_is_refused() {
 
 #[test]
 fn another_segment_belongs_to_a_reencryption() {
-    let image = image("luks2-aes128-sector1024");
+    let image = test_image("luks2-aes128-sector1024");
     let device = with_json(
         &image,
         r#""segments":{"#,
@@ -200,11 +192,11 @@ fn another_segment_belongs_to_a_reencryption() {
 #[test]
 fn integrity_can_be_required() {
     let options = OpenOptions::new().integrity(IntegrityRequirement::Required);
-    let plain = image("luks2-default").device("image");
+    let plain = test_image("luks2-default").device("image");
     let (error, asked) = refused(plain, &options);
     assert!(matches!(error, Error::IntegrityRequired), "{error}");
     assert_eq!((error.kind(), asked), (ErrorKind::Policy, 0));
-    let tagged = image("luks2-hmac-sha256");
+    let tagged = test_image("luks2-hmac-sha256");
     let key = CandidateKey::new(&tagged.volume_key).unwrap();
     let volume = open(tagged.device("image"), Unlock::VolumeKey(&key), &options).unwrap();
     assert!(volume.is_authenticated());
@@ -221,7 +213,7 @@ fn a_policy_sees_the_header_before_any_key_is_derived() {
             expected: "argon2id".into(),
         })
     });
-    let device = image("luks2-aes128-sector1024").device("image");
+    let device = test_image("luks2-aes128-sector1024").device("image");
     let (error, asked) = refused(device, &options);
     assert_eq!(
         error.to_string(),
@@ -232,7 +224,7 @@ fn a_policy_sees_the_header_before_any_key_is_derived() {
 
 #[test]
 fn a_plaintext_segment_opens_only_if_asked_for() {
-    let image = image("luks2-aes128-sector1024");
+    let image = test_image("luks2-aes128-sector1024");
     let device = with_json(
         &image,
         "aes-xts-plain64\",\"sector_size",
@@ -256,7 +248,7 @@ fn a_plaintext_segment_opens_only_if_asked_for() {
 fn limits_hold_and_are_told_apart_from_a_wrong_key() {
     let mut limits = Limits::default();
     limits.pbkdf2_iterations = 999;
-    let device = image("luks2-aes128-sector1024").device("image");
+    let device = test_image("luks2-aes128-sector1024").device("image");
     let (error, _) = refused(device, &OpenOptions::new().limits(limits));
     assert_eq!(error.kind(), ErrorKind::OverLimit, "{error}");
 }
@@ -266,7 +258,7 @@ fn what_is_no_luks_volume_or_too_small_is_told_apart() {
     let blank = MemDevice::new(ByteLen::new(8 << 20), SectorSize::S512).unwrap();
     let (error, _) = refused(blank, &OpenOptions::new());
     assert_eq!(error.kind(), ErrorKind::NotLuks, "{error}");
-    let image = image("luks2-default");
+    let image = test_image("luks2-default");
     let bytes = image.file("image");
     let key = CandidateKey::new(&image.volume_key).unwrap();
     let volume = open(
@@ -287,7 +279,7 @@ fn what_is_no_luks_volume_or_too_small_is_told_apart() {
 
 #[test]
 fn a_superblock_that_would_bless_other_data_is_refused() {
-    let image = image("luks2-hmac-sha256");
+    let image = test_image("luks2-hmac-sha256");
     let mut bytes = image.file("image");
     let key = CandidateKey::new(&image.volume_key).unwrap();
     let options = OpenOptions::new();
@@ -303,7 +295,7 @@ fn a_superblock_that_would_bless_other_data_is_refused() {
 
 #[test]
 fn a_changed_journal_entry_is_not_applied() {
-    let image = image("luks2-hmac-dirty");
+    let image = test_image("luks2-hmac-dirty");
     let bytes = image.file("image");
     let key = CandidateKey::new(&image.volume_key).unwrap();
     let opened = |bytes: &[u8], options: &OpenOptions| -> Result<Volume, Error> {
@@ -328,7 +320,7 @@ fn a_changed_journal_entry_is_not_applied() {
 
 #[test]
 fn keys_can_be_tested_without_opening() {
-    let image = image("luks2-unbound");
+    let image = test_image("luks2-unbound");
     let passphrase = Passphrase::new(b"unbound").unwrap();
     let test = |options: &OpenOptions| {
         test_key(
@@ -354,7 +346,7 @@ fn keys_can_be_tested_without_opening() {
 
 #[test]
 fn a_read_only_volume_takes_no_write() {
-    let image = image("luks2-hmac-dirty");
+    let image = test_image("luks2-hmac-dirty");
     let key = CandidateKey::new(&image.volume_key).unwrap();
     let device = Arc::new(image.device("image"));
     let volume = open(

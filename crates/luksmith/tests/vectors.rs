@@ -6,7 +6,7 @@ use luksmith::{
     CandidateKey, DmKey, ErrorKind, ExportOptions, NullCipher, NullCipherKeyslots, OpenOptions,
     Part, Passphrase, Stream, Unlock, Volume, open,
 };
-use luksmith_testkit::{TestImage, sha256_hex, test_images};
+use luksmith_testkit::{TestImage, sha256_hex, test_image, test_images};
 
 fn images() -> Vec<TestImage> {
     let images = test_images();
@@ -131,10 +131,7 @@ fn a_wrong_passphrase_or_key_is_told_as_such() {
 
 #[test]
 fn a_volume_in_the_middle_of_a_reencryption_is_refused_by_name() {
-    let image = test_images()
-        .into_iter()
-        .find(|image| image.name == "luks2-reencrypt")
-        .expect("the image");
+    let image = test_image("luks2-reencrypt");
     let passphrase = passphrase(&image).expect("a passphrase");
     let error = open(
         image.device("image"),

@@ -1,8 +1,8 @@
 //! Changes of a header: keyslots, tokens, settings, backup, conversion, repair.
 
-use luksmith_testkit::paint;
+use luksmith_testkit::{paint, test_image};
 
-use crate::support::{Answer, Scratch, bytes, image, luksmith, luksmith_with, text};
+use crate::support::{Answer, Scratch, bytes, luksmith, luksmith_with, text};
 
 /// Costs that open at once.
 const WEAK: [&str; 4] = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
@@ -18,7 +18,7 @@ impl Disk {
         let scratch = Scratch::new();
         Self {
             path: scratch.image(name),
-            passphrase: image(name).passphrase,
+            passphrase: test_image(name).passphrase,
             scratch,
         }
     }
@@ -138,7 +138,9 @@ fn erase_leaves_no_keyslot_and_the_volume_key_still_opens() {
     let disk = Disk::new("luks2-default");
     assert_eq!(disk.run(&["-q", "luksErase"], &[]).text(), "");
     assert_eq!(disk.json()["keyslots"], serde_json::json!({}));
-    let key = disk.scratch.file("key", &image("luks2-default").volume_key);
+    let key = disk
+        .scratch
+        .file("key", &test_image("luks2-default").volume_key);
     let out = text(&disk.scratch.path("out"));
     let export = ["export", &disk.path, &out, "--volume-key-file", &key];
     assert_eq!(luksmith(&export).text(), "");

@@ -1,10 +1,10 @@
 //! `export`, `import`, `verify`, `dm-table`: the data of a volume.
 
-use luksmith_testkit::{paint, sha256_hex, test_images, unhex};
+use luksmith_testkit::{paint, sha256_hex, test_image, test_images, unhex};
 
 #[cfg(target_os = "linux")]
 use crate::support::luksmith_limited;
-use crate::support::{Answer, Scratch, bytes, image, luksmith, luksmith_with, text};
+use crate::support::{Answer, Scratch, bytes, luksmith, luksmith_with, text};
 
 /// `luksmith ACTION --volume-key-file KEY` for the image of this name.
 struct Volume {
@@ -18,7 +18,7 @@ impl Volume {
         let scratch = Scratch::new();
         Self {
             disk: scratch.image(name),
-            key: scratch.file("volume-key", &image(name).volume_key),
+            key: scratch.file("volume-key", &test_image(name).volume_key),
             scratch,
         }
     }
@@ -82,7 +82,7 @@ fn a_part_is_exported_to_standard_output() {
     assert_eq!((whole.status, whole.stderr.as_str()), (0, ""));
     assert_eq!(
         sha256_hex(&whole.stdout),
-        image("luks2-default").plaintext_sha256
+        test_image("luks2-default").plaintext_sha256
     );
     let part = [
         "export",
@@ -282,7 +282,7 @@ fn a_changed_byte_is_found_and_named() {
             .starts_with("sectors 0 to 7: tag does not match\n")
     );
     let plaintext = bytes(&out);
-    assert_eq!(plaintext.len() as u64, image("luks2-hmac-sha256").size);
+    assert_eq!(plaintext.len() as u64, test_image("luks2-hmac-sha256").size);
     assert_eq!(plaintext[..4096], [0; 4096]);
 }
 
@@ -297,7 +297,7 @@ fn verify_needs_tags() {
 fn the_device_mapper_lines_are_those_that_the_kernel_was_given() {
     for name in ["luks2-default", "luks2-hmac-sha256", "luks1-default"] {
         let volume = Volume::new(name);
-        let known = image(name);
+        let known = test_image(name);
         let line = [
             "dm-table",
             &volume.disk,
@@ -417,7 +417,10 @@ fn a_hostile_journal_is_named_and_never_applied() {
                 .stderr
                 .contains("sectors 352 to 359: tag does not match")
         );
-        assert_eq!(bytes(&out).len() as u64, image("luks2-hmac-dirty").size);
+        assert_eq!(
+            bytes(&out).len() as u64,
+            test_image("luks2-hmac-dirty").size
+        );
     }
 }
 
@@ -445,7 +448,7 @@ fn a_volume_with_a_ruined_journal_is_read_without_it() {
     assert_eq!(export.text(), "");
     // The six blocks that waited had been written in place too before the power went.
     let found = sha256_hex(&bytes(&out));
-    assert_eq!(found, image("luks2-hmac-dirty").plaintext_sha256);
+    assert_eq!(found, test_image("luks2-hmac-dirty").plaintext_sha256);
 }
 
 /// It used to claim that a part was written which the failure took with it.

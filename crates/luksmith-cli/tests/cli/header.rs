@@ -1,6 +1,8 @@
 //! `luksDump`, `isLuks`, `luksUUID`, `check`: what a header says, and what is refused.
 
-use crate::support::{Scratch, bytes, image, luksmith, text};
+use luksmith_testkit::test_image;
+
+use crate::support::{Scratch, bytes, luksmith, text};
 
 #[test]
 fn a_luks2_dump_shows_every_object_of_the_header() {
@@ -136,7 +138,7 @@ fn check_finds_a_damaged_copy_and_writes_nothing() {
         let problem = format!("PROBLEM {name} header at byte");
         assert!(text.contains(&problem), "{text}");
         assert!(text.contains("checksum does not match"), "{text}");
-        let key = scratch.file("key", image("luks2-default").passphrase.as_bytes());
+        let key = scratch.file("key", test_image("luks2-default").passphrase.as_bytes());
         let out = crate::support::text(&scratch.path("plain"));
         for arguments in [
             vec!["luksDump", &path],

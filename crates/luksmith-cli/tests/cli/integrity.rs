@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use luksmith::block::{BlockDevice, ByteLen, ByteOffset, SectorSize, SparseMemDevice};
 use luksmith::integrity::{Devices, DigestName, DiscardMarker, HashedDevice, OpenOptions};
-use luksmith_testkit::{TestImage, paint, sha256_hex, test_images};
+use luksmith_testkit::{TestImage, paint, sha256_hex, test_image, test_images};
 
-use crate::support::{Answer, Scratch, bytes, image, luksmith, luksmith_with, text};
+use crate::support::{Answer, Scratch, bytes, luksmith, luksmith_with, text};
 
 /// The options that open an image: digest, keys, mode.
 fn options(image: &TestImage, scratch: &Scratch) -> Vec<String> {
@@ -91,7 +91,7 @@ fn a_dump_is_the_one_that_integritysetup_prints() {
     let scratch = Scratch::new();
     let disk = scratch.image("integrity-hmac-sha256");
     let dump = run("dump", &disk, &[]);
-    let sectors = image("integrity-hmac-sha256").size / 512;
+    let sectors = test_image("integrity-hmac-sha256").size / 512;
     let expected = format!(
         "INTEGRITY header information for {disk}.\nversion: 5\ntag size: 32 [bytes]\nsector size: \
          4096 [bytes]\ndata size: {sectors} [512-byte units] ({} [bytes])\njournal sections: 1\n\
@@ -324,7 +324,7 @@ fn a_check_tells_programs_too_whether_it_left_something_out() {
         ("integrity-crc32c", false),
         ("integrity-bitmap-dirty", true),
     ] {
-        let image = image(name);
+        let image = test_image(name);
         let disk = scratch.file("disk", &image.file("image"));
         let options = options(&image, &scratch);
         let mut options: Vec<&str> = options.iter().map(String::as_str).collect();

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use luksmith_testkit::{TestImage, test_images};
+use luksmith_testkit::test_image;
 
 /// What one run of `luksmith` answered.
 #[derive(Debug)]
@@ -109,13 +109,8 @@ impl Scratch {
 
     /// Unpacks the test image of this name and gives its path.
     pub(crate) fn image(&self, name: &str) -> String {
-        self.file(&format!("{name}.img"), &image(name).file("image"))
+        self.file(&format!("{name}.img"), &test_image(name).file("image"))
     }
-}
-
-pub(crate) fn image(name: &str) -> TestImage {
-    let found = test_images().into_iter().find(|image| image.name == name);
-    found.unwrap_or_else(|| panic!("there is no test image {name}"))
 }
 
 pub(crate) fn text(path: &Path) -> String {

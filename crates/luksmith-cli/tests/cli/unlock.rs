@@ -2,7 +2,9 @@
 
 use luksmith_testkit::interop::{session_key, skipped};
 
-use crate::support::{Scratch, bytes, image, luksmith, luksmith_with, text};
+use luksmith_testkit::test_image;
+
+use crate::support::{Scratch, bytes, luksmith, luksmith_with, text};
 
 const TEST: [&str; 2] = ["open", "--test-passphrase"];
 
@@ -14,7 +16,7 @@ fn test<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 fn each_source_of_a_key_opens_the_volume() {
     let scratch = Scratch::new();
     let disk = scratch.image("luks2-default");
-    let known = image("luks2-default");
+    let known = test_image("luks2-default");
     let passphrase = known.passphrase.as_bytes();
     let key_file = scratch.file("key", passphrase);
     let padded = scratch.file("padded", &[b"xx", passphrase, b"yy"].concat());
@@ -50,7 +52,7 @@ fn each_source_of_a_key_opens_the_volume() {
 fn a_wrong_key_is_status_2_and_a_missing_one_is_status_1() {
     let scratch = Scratch::new();
     let disk = scratch.image("luks2-default");
-    let known = image("luks2-default");
+    let known = test_image("luks2-default");
     let missing = text(&scratch.path("missing"));
     let empty = scratch.file("empty", b"");
     let short = scratch.file("short", &known.volume_key[..32]);
@@ -91,7 +93,7 @@ fn a_limit_is_held_before_any_key_is_derived() {
 fn verbose_tells_the_keyslot_and_debug_every_attempt() {
     let scratch = Scratch::new();
     let disk = scratch.image("luks2-many-slots");
-    let passphrase = image("luks2-many-slots").passphrase;
+    let passphrase = test_image("luks2-many-slots").passphrase;
     let answer = luksmith_with(&test(&["-v", "--debug", &disk]), passphrase.as_bytes());
     assert_eq!(answer.status, 0);
     assert!(
@@ -131,7 +133,7 @@ fn benchmark_measures_one_cipher_or_one_hash() {
 fn the_volume_key_is_shown_or_stored_for_whoever_opens_the_volume() {
     let scratch = Scratch::new();
     let disk = scratch.image("luks2-default");
-    let known = image("luks2-default");
+    let known = test_image("luks2-default");
     let dump = ["-q", "luksDump", "--dump-volume-key", &disk];
     let answer = luksmith_with(&dump, known.passphrase.as_bytes());
     let (top, key) = answer.text().split_once("MK dump:\t").expect("a key");
@@ -186,7 +188,7 @@ fn a_policy_is_asked_before_any_key_is_derived() {
 fn a_token_leads_to_the_key_in_the_kernels_keyring() {
     let scratch = Scratch::new();
     let disk = scratch.image("luks2-default");
-    let known = image("luks2-default");
+    let known = test_image("luks2-default");
     let description = |word: &str| format!("luksmith:{}:{word}", std::process::id());
     let keys = [("right", known.passphrase.as_bytes()), ("wrong", b"other")];
     for (word, key) in keys {
