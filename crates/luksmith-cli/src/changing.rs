@@ -26,15 +26,14 @@ pub(crate) type FileChanger<'a> = Changer<'a, FileDevice, SystemRandom>;
 
 /// Opens the header to change it, and lets `action` do so.
 pub(crate) fn change<T>(
-    device: &DeviceArgs,
+    names: &DeviceArgs,
     limits: &LimitArgs,
     action: impl FnOnce(&mut FileChanger<'_>, &Path) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let path = device.header_path();
+    let path = names.header_path();
     let device = devices::writer(path)?;
-    let limits = limits.limits()?;
-    let mut header = devices::header(path, &device, &limits)?;
-    let mut budget = Budget::new(limits);
+    let mut header = devices::header(names, &device, limits)?;
+    let mut budget = Budget::new(limits.limits()?);
     let effort = Effort {
         budget: &mut budget,
         control: &Control::new(),
@@ -47,13 +46,13 @@ pub(crate) fn change<T>(
 
 /// Opens the header to change its metadata, and writes it if `action` succeeds.
 pub(crate) fn edit(
-    device: &DeviceArgs,
+    names: &DeviceArgs,
     limits: &LimitArgs,
     action: impl FnOnce(&mut Header) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let path = device.header_path();
+    let path = names.header_path();
     let device = devices::writer(path)?;
-    let mut header = devices::header(path, &device, &limits.limits()?)?;
+    let mut header = devices::header(names, &device, limits)?;
     action(&mut header).map_err(|failure| failure.at(path))?;
     let written = match &mut header {
         Header::Luks1(header) => luksmith::header::luks1::write(&device, header),

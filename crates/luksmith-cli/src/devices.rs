@@ -4,12 +4,13 @@ use std::path::Path;
 
 use luksmith::{
     block::{FileDevice, FileOptions},
-    header::{Header, Limits},
+    header::Header,
 };
 
 use crate::{
     context::Context,
     failure::{Failure, Kind},
+    options::{DeviceArgs, LimitArgs},
 };
 
 /// Opens a device to read.
@@ -26,9 +27,17 @@ pub(crate) fn writer(path: &Path) -> Result<FileDevice, Failure> {
     opened.map_err(|error| Failure::from(error).at(path))
 }
 
-/// Reads the header of the device at `path`.
-pub(crate) fn header(path: &Path, device: &FileDevice, limits: &Limits) -> Result<Header, Failure> {
-    Header::read(device, limits).map_err(|error| Failure::from(error).at(path))
+/// Reads the header that `device` has, and holds it against what the command line asks of it.
+pub(crate) fn header(
+    names: &DeviceArgs,
+    device: &FileDevice,
+    limits: &LimitArgs,
+) -> Result<Header, Failure> {
+    let judge = limits.judge(names.is_detached())?;
+    let costs = limits.limits()?;
+    let read = Header::read(device, &costs).map_err(Failure::from);
+    read.and_then(|header| judge.check(&header).map(|()| header))
+        .map_err(|failure| failure.at(names.header_path()))
 }
 
 /// Warns of a header that is read from its one good copy: the next damage loses the volume.

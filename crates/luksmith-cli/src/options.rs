@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use luksmith::{
-    Journal, NullCipher, NullCipherKeyslots, OpenOptions, Part, Violation,
+    FormatOptions, Journal, NullCipher, NullCipherKeyslots, OpenOptions, Part, Violation,
     block::{BlockDevice, ByteLen, ByteOffset},
     header::{
         Header, Limits,
         policy::{Expectations, Policy, Profile},
     },
+    keyslot::unlock::UnlockOptions,
 };
 
 use crate::{failure::Failure, size::parse_size};
@@ -29,6 +30,11 @@ impl DeviceArgs {
     /// Gives the path of what holds the header.
     pub(crate) fn header_path(&self) -> &Path {
         self.header.as_deref().unwrap_or(&self.device)
+    }
+
+    /// Tells whether the header is apart from the data.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.header.is_some()
     }
 }
 
@@ -80,7 +86,7 @@ impl RecoveryArgs {
 /// What a header may cost.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Limits")]
-pub(crate) struct LimitArgs {
+pub(crate) struct CostArgs {
     /// Largest Argon2 memory of a keyslot [default: 1G]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     limit_argon2_memory: Option<u64>,
@@ -100,11 +106,26 @@ pub(crate) struct LimitArgs {
     /// Largest LUKS2 header copy [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     limit_header_size: Option<u64>,
+}
 
+/// What a header must be.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct PolicyArgs {
     /// Accepts only headers that match this profile, in every field that it names, before any key
-    /// is derived: the name of a built-in one, or a file
+    /// is derived or anything is written: the name of a built-in one, or a file
     #[arg(long, value_name = "NAME|FILE")]
-    pub(crate) policy: Option<String>,
+    policy: Option<String>,
+}
+
+/// What the header of a volume may cost, and what it must be.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
+    #[command(flatten)]
+    costs: CostArgs,
+    #[command(flatten)]
+    policy: PolicyArgs,
 
     /// Accepts only the volume of this UUID
     #[arg(long, value_name = "UUID")]
@@ -114,55 +135,32 @@ pub(crate) struct LimitArgs {
     #[arg(long)]
     require_integrity: bool,
 
-    /// Opens a volume even if its cipher, or a keyslot's, does not encrypt
+    /// Accepts a volume even if its cipher, or a keyslot's, does not encrypt
     #[arg(long)]
     accept_null_cipher: bool,
 }
 
-impl LimitArgs {
-    /// Gives what headers are held against, if anything was asked for.
-    pub(crate) fn judge(&self, detached: bool) -> Result<Option<Judge>, Failure> {
-        let asked = self.policy.is_some() || self.expect_uuid.is_some() || self.require_integrity;
-        if !asked {
-            return Ok(None);
-        }
-        let policy = match &self.policy {
-            Some(name) => Policy::pinned(profile(name)?),
-            None => Policy::permissive(),
-        };
-        let mut expected = Expectations::default();
-        expected.uuid.clone_from(&self.expect_uuid);
-        expected.detached = detached;
-        expected.require_integrity = self.require_integrity;
-        Ok(Some(Judge {
-            policy: if self.accept_null_cipher {
-                policy.with_null_cipher()
-            } else {
-                policy
-            },
-            expected,
-        }))
+impl PolicyArgs {
+    fn profile(&self) -> Result<Option<Profile>, Failure> {
+        self.policy.as_deref().map(profile).transpose()
     }
 
-    /// Sets what may be opened, and at which cost.
+    /// Sets what a new header is held against.
     pub(crate) fn apply(
         &self,
-        options: OpenOptions,
+        options: FormatOptions,
         detached: bool,
-    ) -> Result<OpenOptions, Failure> {
-        let mut options = options.limits(self.limits()?);
-        if let Some(judge) = self.judge(detached)? {
-            options = options.policy(move |header: &Header| judge.first_violation(header));
-        }
-        Ok(if self.accept_null_cipher {
-            options
-                .null_cipher(NullCipher::AcceptPlaintext)
-                .null_cipher_keyslots(NullCipherKeyslots::AcceptUnencryptedKeys)
-        } else {
-            options
-        })
+    ) -> Result<FormatOptions, Failure> {
+        let Some(profile) = self.profile()? else {
+            return Ok(options);
+        };
+        let mut expected = Expectations::default();
+        expected.detached = detached;
+        Ok(options.pinned(Policy::pinned(profile), expected))
     }
+}
 
+impl CostArgs {
     /// Gives the limits that hold.
     pub(crate) fn limits(&self) -> Result<Limits, Failure> {
         let mut limits = Limits::default();
@@ -187,6 +185,59 @@ impl LimitArgs {
     }
 }
 
+impl LimitArgs {
+    /// Gives what headers are held against.
+    pub(crate) fn judge(&self, detached: bool) -> Result<Judge, Failure> {
+        let profile = self.policy.profile()?;
+        let asked = profile.is_some() || self.expect_uuid.is_some() || self.require_integrity;
+        let mut expected = Expectations::default();
+        expected.uuid.clone_from(&self.expect_uuid);
+        expected.detached = detached;
+        expected.require_integrity = self.require_integrity;
+        let policy = profile.map_or(Policy::permissive(), Policy::pinned);
+        Ok(Judge {
+            // Who asks for nothing is told of null ciphers by what meets them.
+            policy: if self.accept_null_cipher || !asked {
+                policy.with_null_cipher()
+            } else {
+                policy
+            },
+            expected,
+        })
+    }
+
+    /// Sets which keyslots may unlock.
+    pub(crate) fn unlocking(&self, options: UnlockOptions) -> UnlockOptions {
+        match self.accept_null_cipher {
+            true => options.null_cipher_keyslots(NullCipherKeyslots::AcceptUnencryptedKeys),
+            false => options,
+        }
+    }
+
+    /// Sets what may be opened, and at which cost.
+    pub(crate) fn apply(
+        &self,
+        options: OpenOptions,
+        detached: bool,
+    ) -> Result<OpenOptions, Failure> {
+        let mut options = options.limits(self.limits()?);
+        let judge = self.judge(detached)?;
+        options = options.policy(move |header: &Header| judge.first_violation(header));
+        Ok(if self.accept_null_cipher {
+            options
+                .null_cipher(NullCipher::AcceptPlaintext)
+                .null_cipher_keyslots(NullCipherKeyslots::AcceptUnencryptedKeys)
+        } else {
+            options
+        })
+    }
+
+    /// Gives what the header may cost.
+    pub(crate) fn limits(&self) -> Result<Limits, Failure> {
+        self.costs.limits()
+    }
+}
+
 /// What headers are held against.
 pub(crate) struct Judge {
     policy: Policy,
@@ -206,6 +257,12 @@ impl Judge {
                 )
             })
             .collect()
+    }
+
+    /// Fails unless a header is as it should be.
+    pub(crate) fn check(&self, header: &Header) -> Result<(), Failure> {
+        let judged = self.first_violation(header);
+        Ok(judged.map_err(|violation| luksmith::Error::Policy { violation })?)
     }
 
     fn first_violation(&self, header: &Header) -> Result<(), Violation> {

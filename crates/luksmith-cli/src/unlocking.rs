@@ -126,7 +126,7 @@ impl Request<'_> {
         let device: Arc<FileDevice> = Arc::new(devices::reader(path)?);
         let mut options = self
             .limits
-            .apply(OpenOptions::new(), self.device.header.is_some())?;
+            .apply(OpenOptions::new(), self.device.is_detached())?;
         if let Some(number) = self.keys.key_slot {
             options = options.keyslot(number);
         }
@@ -148,7 +148,7 @@ impl Request<'_> {
     fn options(&self) -> Result<OpenOptions, Failure> {
         let mut options = self
             .limits
-            .apply(OpenOptions::new(), self.device.header.is_some())?;
+            .apply(OpenOptions::new(), self.device.is_detached())?;
         if let Some(header) = &self.device.header {
             options = options.detached_header(devices::reader(header)?);
         }

@@ -88,7 +88,7 @@ impl<'a> NewKeys<'a> {
 /// # Errors
 /// Before anything is written: [`Error::FormatOption`], [`Error::Cipher`],
 /// [`Error::AlreadyFormatted`], [`Error::Keyslot`], [`Error::Header`], [`Error::HeaderRoom`],
-/// [`Error::VolumeRoom`].
+/// [`Error::VolumeRoom`], [`Error::Policy`].
 /// [`Error::Device`] and [`Error::Integrity`] may come later; the device then holds no volume.
 pub fn format(
     device: impl BlockDevice + 'static,
@@ -174,10 +174,12 @@ pub(crate) fn stage<R: TryCryptoRng + ?Sized>(
         options,
         resolved,
     };
-    match options.version {
+    let staged = match options.version {
         Version::Luks2 => luks2::stage(&request, key, random, &mut effort),
         Version::Luks1 => luks1::stage(&request, key, random, &mut effort),
-    }
+    }?;
+    options.policy.check(&staged.header)?;
+    Ok(staged)
 }
 
 /// Refuses the cheap key derivation for a passphrase that can only be a person's.

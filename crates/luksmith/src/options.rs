@@ -262,16 +262,7 @@ impl OpenOptions {
     /// Has the header judged by a profile: see [`luksmith_header::policy`].
     #[must_use]
     pub fn pinned(self, policy: Policy, expected: Expectations) -> Self {
-        self.policy(
-            move |header: &Header| match policy.violations(header, &expected).first() {
-                None => Ok(()),
-                Some(violation) => Err(Violation {
-                    field: violation.field.as_str().to_owned(),
-                    found: violation.found.as_str().to_owned(),
-                    expected: violation.expected.as_str().to_owned(),
-                }),
-            },
-        )
+        self.policy(pinned(policy, expected))
     }
 
     /// Gives the handle on which the caller cancels a key derivation.
@@ -317,6 +308,18 @@ impl OpenOptions {
     pub fn keep_volume_key(mut self) -> Self {
         self.keep_key = true;
         self
+    }
+}
+
+/// Makes a judge of a profile.
+pub(crate) fn pinned(policy: Policy, expected: Expectations) -> impl HeaderPolicy + 'static {
+    move |header: &Header| match policy.violations(header, &expected).first() {
+        None => Ok(()),
+        Some(violation) => Err(Violation {
+            field: violation.field.as_str().to_owned(),
+            found: violation.found.as_str().to_owned(),
+            expected: violation.expected.as_str().to_owned(),
+        }),
     }
 }
 

@@ -45,14 +45,13 @@ impl Check {
             None => device.size(),
         };
         let limits = self.limits.limits()?;
+        let judge = self.limits.judge(self.device.is_detached())?;
         let mut findings = Findings::default();
         let header = findings.read(&device, &limits);
         let header = header.map_err(|failure| failure.at(path))?;
         if let Some(header) = &header {
             findings.header(header, &limits, data_len);
-            if let Some(judge) = self.limits.judge(self.device.header.is_some())? {
-                findings.judged(judge.violations(header));
-            }
+            findings.judged(judge.violations(header));
         }
         findings.show(context)?;
         match findings.problems.len() {

@@ -52,7 +52,7 @@ impl LuksDump {
         }
         let path = self.device.header_path();
         let device = devices::reader(path)?;
-        let header = devices::header(path, &device, &self.limits.limits()?)?;
+        let header = devices::header(&self.device, &device, &self.limits)?;
         self.luks_type.luks_type.check(&header, path)?;
         devices::warn_of_fault(path, &header, context);
         match &header {

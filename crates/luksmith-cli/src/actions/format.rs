@@ -21,7 +21,7 @@ use crate::{
     failure::{Failure, Kind},
     kdf_options::{KdfArgs, Pbkdf},
     keys::KeyArgs,
-    options::{DeviceArgs, LimitArgs, LuksType},
+    options::{CostArgs, DeviceArgs, LuksType, PolicyArgs},
     progress::{Work, watched},
     size::{human, parse_size},
 };
@@ -157,7 +157,9 @@ pub(crate) struct Format {
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
-    limits: LimitArgs,
+    costs: CostArgs,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 /// What sectors read as until they are written.
@@ -265,7 +267,8 @@ impl Format {
             None if is_for_generated_keys && !self.high_entropy_key => Some(Pbkdf::Argon2id),
             None => None,
         };
-        options = options.hash(hash).limits(self.limits.limits()?);
+        options = options.hash(hash).limits(self.costs.limits()?);
+        options = self.policy.apply(options, self.device.is_detached())?;
         if let Some(pbkdf) = pbkdf {
             options = options.kdf(self.kdf.choice(pbkdf, hash, context)?);
         } else if let Some(name) = self.kdf.costs_given() {

@@ -26,11 +26,11 @@ impl IsLuks {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let path = self.device.header_path();
         let device = devices::reader(path)?;
-        let header = devices::header(path, &device, &self.limits.limits()?);
+        let header = devices::header(&self.device, &device, &self.limits);
         let checked = header.and_then(|header| self.luks_type.luks_type.check(&header, path));
         // The status is the answer; only what is no answer about the header is told.
         checked.map_err(|failure| match failure.kind() {
-            Kind::DEVICE | Kind::NoDevice | Kind::BUSY => failure,
+            Kind::DEVICE | Kind::NoDevice | Kind::BUSY | Kind::CALLER => failure,
             _ => failure.quiet(),
         })
     }
@@ -57,7 +57,7 @@ impl LuksUuid {
         }
         let path = self.device.header_path();
         let device = devices::reader(path)?;
-        let header = devices::header(path, &device, &self.limits.limits()?)?;
+        let header = devices::header(&self.device, &device, &self.limits)?;
         self.luks_type.luks_type.check(&header, path)?;
         print(&format!("{}\n", header.uuid()))
     }

@@ -20,7 +20,7 @@ use crate::{
     context::{Context, print},
     devices,
     failure::Failure,
-    options::{DeviceArgs, LimitArgs},
+    options::{CostArgs, DeviceArgs},
 };
 
 /// Bytes of a LUKS1 header.
@@ -38,13 +38,13 @@ pub(crate) struct Repair {
     out: Option<PathBuf>,
 
     #[command(flatten)]
-    limits: LimitArgs,
+    costs: CostArgs,
 }
 
 impl Repair {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let path = self.device.header_path();
-        let limits = self.limits.limits()?;
+        let limits = self.costs.limits()?;
         let device = match self.out {
             Some(_) => devices::reader(path)?,
             None => devices::writer(path)?,

@@ -111,7 +111,7 @@ impl AddKey {
                     .map_err(at)?;
                 return Ok(());
             }
-            let options = unlock_options(existing, Scope::Volume);
+            let options = unlock_options(existing, Scope::Volume, &self.limits);
             let prompt = "Enter any existing passphrase: ";
             let unlocked = changing::unlock(changer, path, &self.keys, prompt, &options, context)?;
             let new = self
@@ -141,10 +141,11 @@ impl AddKey {
     }
 }
 
-fn unlock_options(keyslot: Option<u32>, scope: Scope) -> UnlockOptions {
+fn unlock_options(keyslot: Option<u32>, scope: Scope, limits: &LimitArgs) -> UnlockOptions {
+    let options = limits.unlocking(UnlockOptions::new().scope(scope));
     match keyslot {
-        Some(number) => UnlockOptions::new().keyslot(number).scope(scope),
-        None => UnlockOptions::new().scope(scope),
+        Some(number) => options.keyslot(number),
+        None => options,
     }
 }
 
@@ -191,7 +192,7 @@ impl RemoveKey {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let keys = self.keys.or_file(self.key.as_deref())?;
         changing::change(&self.device, &self.limits, |changer, path| {
-            let options = unlock_options(keys.key_slot, Scope::AnyKey);
+            let options = unlock_options(keys.key_slot, Scope::AnyKey, &self.limits);
             let prompt = "Enter passphrase to be deleted: ";
             let found = changing::with_passphrase(path, &keys, prompt, context, |passphrase| {
                 changer.unlock(luksmith::Unlock::Passphrase(passphrase), &options)
@@ -260,7 +261,7 @@ impl KillSlot {
         changing::with_passphrase(path, &self.keys, prompt, context, |passphrase| {
             let mut refused = None;
             for &number in others {
-                let options = unlock_options(Some(number), Scope::AnyKey);
+                let options = unlock_options(Some(number), Scope::AnyKey, &self.limits);
                 match changer.unlock(luksmith::Unlock::Passphrase(passphrase), &options) {
                     Ok(_) => return Ok(()),
                     Err(error) => refused = Some(error),
@@ -331,7 +332,7 @@ pub(crate) struct ChangeKey {
 impl ChangeKey {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         changing::change(&self.device, &self.limits, |changer, path| {
-            let options = unlock_options(self.keys.key_slot, Scope::AnyKey);
+            let options = unlock_options(self.keys.key_slot, Scope::AnyKey, &self.limits);
             let prompt = "Enter passphrase to be changed: ";
             let unlocked = changing::unlock(changer, path, &self.keys, prompt, &options, context)?;
             let number = unlocked.keyslot.or(self.keys.key_slot);
@@ -375,7 +376,7 @@ impl ConvertKey {
         changing::change(&self.device, &self.limits, |changer, path| {
             let plan = self.kdf.plan(changer.header(), context)?;
             let prompt = "Enter passphrase for keyslot to be converted: ";
-            let options = unlock_options(self.keys.key_slot, Scope::AnyKey);
+            let options = unlock_options(self.keys.key_slot, Scope::AnyKey, &self.limits);
             self.backup.with(|file| {
                 changing::with_passphrase(path, &self.keys, prompt, context, |passphrase| {
                     let unlock = luksmith::Unlock::Passphrase(passphrase);

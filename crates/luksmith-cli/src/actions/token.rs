@@ -178,7 +178,7 @@ impl Token {
         let id = self.id()?;
         let path = self.device.header_path();
         let device = devices::reader(path)?;
-        let header = devices::header(path, &device, &self.limits.limits()?)?;
+        let header = devices::header(&self.device, &device, &self.limits)?;
         let Header::Luks2(header) = header else {
             return Err(no_tokens().at(path));
         };

@@ -37,7 +37,7 @@ impl HeaderBackupAction {
         let device = devices::reader(path)?;
         let limits = self.limits.limits()?;
         // Before the file is made: what is no header leaves no file behind.
-        let header = devices::header(path, &device, &limits)?;
+        let header = devices::header(&self.device, &device, &self.limits)?;
         devices::warn_of_fault(path, &header, context);
         let mut file = BackupFile::create(&self.header_backup_file)?;
         let copied = backup(&device, &limits, &mut |_, bytes| Ok(file.write(bytes)?));
@@ -113,6 +113,12 @@ impl HeaderRestore {
         let limits = self.limits.limits()?;
         let plan = RestorePlan::check(&file, &device, &limits)
             .map_err(|error| Failure::from(error).at(path))?;
+        // What is asked of the header is asked of the one that will be there.
+        let judged = self
+            .limits
+            .judge(self.device.is_detached())?
+            .check(&plan.backup);
+        judged.map_err(|failure| failure.at(&self.header_backup_file))?;
         let name = path.display();
         let warning = match &plan.target {
             None => format!(

@@ -67,6 +67,27 @@ pub(crate) fn luksmith_limited(limit: u64, arguments: &[&str]) -> Answer {
     answer(shell.args(["-c", &script, program]).args(arguments), b"")
 }
 
+/// Gives the long options of every action that `--help` lists, as `--help` tells them.
+pub(crate) fn options_of() -> Vec<(String, Vec<String>)> {
+    let help = luksmith(&["--help"]);
+    let (_, rest) = help.text().split_once("Actions:\n").expect("actions");
+    let (actions, _) = rest.split_once("\n\n").expect("an end");
+    // A line that goes on is indented further.
+    let names = actions.lines().filter(|line| !line.starts_with("   "));
+    let names = names.map(|line| line.split_whitespace().next().expect("a name").to_owned());
+    let options = |action: String| {
+        let help = luksmith(&[&action, "--help"]);
+        let lines = help.text().lines().map(str::trim_start);
+        let options = lines
+            .filter(|line| line.starts_with('-'))
+            .filter_map(|line| line.split([' ', ',']).find(|word| word.starts_with("--")))
+            .map(|word| word.trim_end_matches("...").to_owned());
+        let options = options.collect();
+        (action, options)
+    };
+    names.map(options).collect()
+}
+
 fn answer(command: &mut Command, input: &[u8]) -> Answer {
     let mut child = command
         .stdin(Stdio::piped())

@@ -9,12 +9,13 @@ use luksmith_crypt::{AuthSpec, CipherSpec, Integrity};
 use luksmith_hash::HashName;
 use luksmith_header::json::Object;
 use luksmith_header::luks2::{DEFAULT_ALIGNMENT, HeaderSize};
-use luksmith_header::{Limits, Priority};
+use luksmith_header::policy::{Expectations, Policy};
+use luksmith_header::{Header, Limits, Priority};
 use luksmith_keyslot::cost::{DEFAULT_TARGET, Method};
 use luksmith_keyslot::{Kdf, Threads};
 
 use crate::Error;
-use crate::options::{Journal, OpenOptions};
+use crate::options::{HeaderPolicy, Journal, OpenOptions, pinned};
 use crate::plan::Construction;
 
 /// Which version of the format.
@@ -142,6 +143,24 @@ pub struct FormatOptions {
     pub(crate) limits: Limits,
     pub(crate) control: Arc<Control>,
     pub(crate) threads: Threads,
+    pub(crate) policy: Judge,
+}
+
+/// Judges the new header.
+#[derive(Clone, Default)]
+pub(crate) struct Judge(Option<Arc<dyn HeaderPolicy>>);
+
+impl Judge {
+    pub(crate) fn check(&self, header: &Header) -> Result<(), Error> {
+        let judged = self.0.as_ref().map_or(Ok(()), |judge| judge.judge(header));
+        judged.map_err(|violation| Error::Policy { violation })
+    }
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Judge({})", self.0.is_some())
+    }
 }
 
 impl FormatOptions {
@@ -179,6 +198,7 @@ impl FormatOptions {
             limits: Limits::default(),
             control: Arc::default(),
             threads: Threads::default(),
+            policy: Judge::default(),
         }
     }
 
@@ -285,6 +305,14 @@ impl FormatOptions {
     #[must_use]
     pub fn without_journal(mut self) -> Self {
         self.no_journal = true;
+        self
+    }
+
+    /// Has the new header judged by a profile before anything is written: see
+    /// [`luksmith_header::policy`].
+    #[must_use]
+    pub fn pinned(mut self, policy: Policy, expected: Expectations) -> Self {
+        self.policy = Judge(Some(Arc::new(pinned(policy, expected))));
         self
     }
 
