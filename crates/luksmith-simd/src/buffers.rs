@@ -158,9 +158,62 @@ impl Buffers<'_> {
     }
 }
 
-/// Sectors side by side in [`Columns`].
+/// Sectors side by side in [`Columns`] and [`Sectors`].
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
 pub(crate) const COLUMN: usize = 16;
+
+/// 16 neighbouring sectors, to be read by columns: the same 64 bytes of each.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+#[derive(Clone, Copy)]
+pub(crate) struct Sectors<'a> {
+    start: *const u8,
+    sector_bytes: usize,
+    life: PhantomData<&'a [u8]>,
+}
+
+/// 64 bytes at one place of each of 16 sectors, to be read.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+#[derive(Clone, Copy)]
+pub(crate) struct Read<'a>(Sectors<'a>);
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+impl<'a> Sectors<'a> {
+    /// `data` by columns, if it is 16 sectors of `sector_bytes`, 64 or more.
+    pub(crate) fn new(data: &'a [u8], sector_bytes: usize) -> Option<Self> {
+        let fits = sector_bytes >= 64 && sector_bytes.checked_mul(COLUMN) == Some(data.len());
+        fits.then_some(Self {
+            start: data.as_ptr(),
+            sector_bytes,
+            life: PhantomData,
+        })
+    }
+
+    /// The 64 bytes from `at` on of every sector, or the last 64 if fewer follow.
+    #[inline]
+    pub(crate) fn at(self, at: usize) -> Read<'a> {
+        let at = at.min(self.sector_bytes - 64);
+        Read(Self {
+            start: self.start.wrapping_add(at),
+            ..self
+        })
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+impl Read<'_> {
+    /// Points to 32 readable bytes, those from byte `from` (up to 32) on, in sector `sector % 16`.
+    #[inline]
+    pub(crate) fn half(self, sector: usize, from: usize) -> *const [u8; 32] {
+        let Sectors {
+            start,
+            sector_bytes,
+            ..
+        } = self.0;
+        start
+            .wrapping_add(sector % COLUMN * sector_bytes + from.min(32))
+            .cast()
+    }
+}
 
 /// 16 neighbouring sectors, to be taken by columns: the same 64 bytes of each.
 ///
@@ -215,6 +268,16 @@ impl Columns<'_> {
             life: PhantomData,
         }
     }
+
+    /// The destination, to be read.
+    #[inline]
+    pub(crate) fn made(&self) -> Sectors<'_> {
+        Sectors {
+            start: self.dst.cast_const(),
+            sector_bytes: self.sector_bytes,
+            life: PhantomData,
+        }
+    }
 }
 
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
@@ -227,7 +290,7 @@ impl Column<'_> {
             .cast()
     }
 
-    /// Points to 64 bytes of the destination, readable and writable, in sector `sector % 16`.
+    /// Points to 64 writable bytes of the destination, in sector `sector % 16`.
     #[inline]
     pub(crate) fn dst(self, sector: usize) -> *mut [u8; 64] {
         self.dst

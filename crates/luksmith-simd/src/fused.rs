@@ -8,7 +8,7 @@
 
 use crate::arch;
 use crate::buffers::Buffers;
-use crate::sha2::{BATCH, Differing, TagKey, check_length};
+use crate::sha2::{Differing, PASS, TagKey, check_length, pass};
 use crate::xts::tweak::count_sectors;
 use crate::{Error, Run, XtsKey};
 use zeroize::Zeroize;
@@ -18,16 +18,31 @@ const PREFIX_BYTES: usize = 24;
 
 /// The prefixes of one batch and where they stand in the run.
 struct Batch {
-    prefixes: [u8; BATCH * PREFIX_BYTES],
+    prefixes: [u8; PASS * PREFIX_BYTES],
+    /// Index of its first sector.
+    start: usize,
     sectors: usize,
     run: Run,
 }
 
+/// The batches of `sectors` sectors of `run`, numbered from `first_sector` in the MAC.
+fn batches(run: Run, first_sector: u64, sectors: usize) -> impl Iterator<Item = Batch> {
+    let mut start = 0;
+    core::iter::from_fn(move || {
+        let count = pass(sectors - start, run.sector_bytes);
+        let batch = Batch::new(run, first_sector, start, count);
+        start += count;
+        (count > 0).then_some(batch)
+    })
+}
+
 impl Batch {
-    /// The `sectors` (up to 16) at index `start` of `run`, numbered from `first_sector` in the MAC.
+    /// The `sectors` (up to [`PASS`]) at index `start` of `run`, numbered from `first_sector` in
+    /// the MAC.
+    #[inline]
     fn new(run: Run, first_sector: u64, start: usize, sectors: usize) -> Self {
         let at = |i: usize| run.step.wrapping_mul((start + i) as u64);
-        let mut prefixes = [0; BATCH * PREFIX_BYTES];
+        let mut prefixes = [0; PASS * PREFIX_BYTES];
         for (i, prefix) in prefixes
             .chunks_exact_mut(PREFIX_BYTES)
             .take(sectors)
@@ -38,6 +53,7 @@ impl Batch {
         }
         Self {
             prefixes,
+            start,
             sectors,
             run: Run {
                 first: run.first.wrapping_add(at(0)),
@@ -91,8 +107,8 @@ pub fn seal(
 ) -> Result<(), Error> {
     let sectors = check(tag, run, src.len(), tags.len())?;
     check_length("destination", dst.len(), sectors, run.sector_bytes)?;
-    for start in (0..sectors).step_by(BATCH) {
-        let batch = Batch::new(run, first_sector, start, BATCH.min(sectors - start));
+    for batch in batches(run, first_sector, sectors) {
+        let start = batch.start;
         let range = byte_range(start, batch.sectors, run.sector_bytes);
         let (src, dst) = (&src[range.clone()], &mut dst[range]);
         let tags = &mut tags[byte_range(start, batch.sectors, tag.tag_bytes())];
@@ -117,8 +133,8 @@ pub fn seal_in_place(
     tags: &mut [u8],
 ) -> Result<(), Error> {
     let sectors = check(tag, run, data.len(), tags.len())?;
-    for start in (0..sectors).step_by(BATCH) {
-        let batch = Batch::new(run, first_sector, start, BATCH.min(sectors - start));
+    for batch in batches(run, first_sector, sectors) {
+        let start = batch.start;
         let data = &mut data[byte_range(start, batch.sectors, run.sector_bytes)];
         let tags = &mut tags[byte_range(start, batch.sectors, tag.tag_bytes())];
         if !batch.seal_together(xts, tag, Buffers::in_place(data), tags) {
@@ -148,8 +164,8 @@ pub fn open(
     let sectors = check(tag, run, src.len(), tags.len())?;
     check_length("destination", dst.len(), sectors, run.sector_bytes)?;
     let mut differing = Differing::default();
-    for start in (0..sectors).step_by(BATCH) {
-        let batch = Batch::new(run, first_sector, start, BATCH.min(sectors - start));
+    for batch in batches(run, first_sector, sectors) {
+        let start = batch.start;
         let range = byte_range(start, batch.sectors, run.sector_bytes);
         let src = &src[range.clone()];
         compare(&mut differing, tag, &batch, start, src, tags);
@@ -174,8 +190,8 @@ pub fn open_in_place(
 ) -> Result<(), Error> {
     let sectors = check(tag, run, data.len(), tags.len())?;
     let mut differing = Differing::default();
-    for start in (0..sectors).step_by(BATCH) {
-        let batch = Batch::new(run, first_sector, start, BATCH.min(sectors - start));
+    for batch in batches(run, first_sector, sectors) {
+        let start = batch.start;
         let data = &mut data[byte_range(start, batch.sectors, run.sector_bytes)];
         compare(&mut differing, tag, &batch, start, data, tags);
         if differing.none() {
@@ -195,7 +211,7 @@ fn compare(
     tags: &[u8],
 ) {
     let tag_bytes = tag.tag_bytes();
-    let mut computed = [0; BATCH * 64];
+    let mut computed = [0; PASS * 64];
     let used = &mut computed[..batch.sectors * tag_bytes];
     batch.tags(tag, ciphertext, used);
     let expected = &tags[byte_range(start, batch.sectors, tag_bytes)];

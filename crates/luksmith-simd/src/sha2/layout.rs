@@ -59,6 +59,13 @@ impl<const BLOCK: usize> Layout<BLOCK> {
         }
     }
 
+    /// Whether sectors are of whole columns of 64 bytes, after the prefix of dm-crypt's tags: what
+    /// the kernels take that read sectors by columns.
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
+    pub(crate) fn of_columns(&self) -> bool {
+        self.prefix_bytes == 24 && self.sector_bytes >= 64 && self.sector_bytes.is_multiple_of(64)
+    }
+
     /// Fills the head block of one sector. Only for layouts with `has_head`.
     pub(crate) fn fill_head(&self, prefix: &[u8], data: &[u8], head: &mut [u8; BLOCK]) {
         copy_short(&mut head[..self.prefix_bytes], prefix);

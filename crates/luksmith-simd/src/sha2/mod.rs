@@ -17,7 +17,7 @@ mod tagkey;
 
 pub use backend::HashBackend;
 
-pub(crate) use tagkey::{BATCH, Differing, check_length, check_shape};
+pub(crate) use tagkey::{Differing, PASS, check_length, check_shape, pass};
 pub use tagkey::{TagHash, TagKey};
 pub(crate) use tagkey::{hmac_finish_256, hmac_finish_512, hmac_states_256, hmac_states_512};
 

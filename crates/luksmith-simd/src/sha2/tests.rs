@@ -239,6 +239,32 @@ fn every_backend_agrees_for_1_to_65_sectors_of_every_size() {
 }
 
 #[test]
+fn every_backend_agrees_for_sectors_of_any_number_of_columns() {
+    for hash in [TagHash::Sha256, TagHash::HmacSha256] {
+        for columns in [1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, 63, 64] {
+            for sectors in [16, 31, 32, 48, 65] {
+                check_backends(hash, 24, 64 * columns, sectors);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pass_is_of_32_sectors_where_these_are_small_and_there_are_so_many() {
+    for (left, sector_bytes, taken) in [
+        (0, 512, 0),
+        (31, 512, 16),
+        (32, 512, 32),
+        (33, 2048, 32),
+        (15, 512, 15),
+        (64, 2064, 16),
+        (64, 4096, 16),
+    ] {
+        assert_eq!(pass(left, sector_bytes), taken, "{left} of {sector_bytes}");
+    }
+}
+
+#[test]
 fn every_backend_agrees_for_every_prefix() {
     for hash in HASHES {
         for prefix_bytes in 0..=64 {

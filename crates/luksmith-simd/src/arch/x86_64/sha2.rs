@@ -5,7 +5,7 @@ use super::{pbkdf2_sha512, sha512_avx2, sha512_avx512};
 use super::{sha256_avx2, sha256_avx512, sha256_avx512vl, sha256_shani};
 use crate::pbkdf2::{self, Chain, Pads};
 use crate::sha2::layout::Layout;
-use crate::sha2::{HashBackend, lanes, pairs, portable};
+use crate::sha2::{HashBackend, lanes, pairs, pass, portable};
 
 /// Tells whether the machine has the instructions of a hash backend other than portable.
 pub(crate) fn has_hash(backend: HashBackend) -> bool {
@@ -93,12 +93,18 @@ impl Kernels {
         let mut start = 0;
         while start < sectors {
             let left = sectors - start;
-            let taken = self.step_256(left);
+            let taken = self.step_256(left, layout);
             let end = start + taken;
             let prefixes = &prefixes[start * layout.prefix_bytes..end * layout.prefix_bytes];
             let data = &data[start * layout.sector_bytes..end * layout.sector_bytes];
             let out = &mut out[start * 32..end * 32];
             match (taken, self.sixteen_256, self.eight_256, self.shani) {
+                (16, Some(kernel), ..) if layout.of_columns() => {
+                    kernel.tags_of_columns::<1>(inner, outer, layout, prefixes, data, out);
+                }
+                (32, Some(kernel), ..) => {
+                    kernel.tags_of_columns::<2>(inner, outer, layout, prefixes, data, out);
+                }
                 (9.., Some(kernel), ..) => {
                     lanes::tags(kernel, inner, outer, layout, prefixes, data, out);
                 }
@@ -126,14 +132,15 @@ impl Kernels {
         }
     }
 
-    /// How many of the `left` sectors the next kernel takes: 9 to 16 sixteen lanes, 3 to 8 eight
-    /// lanes, 2 a pair, 1 a single message.
+    /// How many of the `left` sectors the next kernel takes: 32 of whole columns two sets of
+    /// sixteen lanes, 9 to 16 sixteen lanes, 3 to 8 eight lanes, 2 a pair, 1 a single message.
     ///
     /// Lanes cost the same full or idle. Thousands of cycles for 4096-byte sectors, on a Zen 5 and
     /// on an Intel core with AVX-512: single 8.8 and 8.9, pair 11.8 and 14, eight lanes 43 and
     /// 41.5, sixteen 49 and 58.5. The steps below are within 4 % of the best on both.
-    fn step_256(self, left: usize) -> usize {
+    fn step_256(self, left: usize, layout: &Layout<64>) -> usize {
         match (left, self.sixteen_256, self.eight_256, self.shani) {
+            (32.., Some(_), ..) if layout.of_columns() => pass(left, layout.sector_bytes),
             (10.., Some(_), ..) => left.min(16),
             (7.., _, Some(_), Some(_)) => left.min(8),
             (3.., _, Some(_), None) => left.min(8),

@@ -6,6 +6,7 @@
 )]
 
 pub(super) mod beside;
+mod sectors;
 
 use super::cpu::{Features, features};
 use super::lanes::{lane_kernel, sixteen};
@@ -157,26 +158,20 @@ fn pinned(mut x: __m512i) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn transposed(lanes: &[&[u8]; 16], at: usize) -> [__m512i; 8] {
-    let half = |lane: usize| {
+    transposed_halves(|lane| {
         debug_assert!(at + 32 <= lanes[lane].len());
         // SAFETY: `Walk` has seen that all lanes of a part have one length, and its places lie a
         // whole block below the end; `at` is in the block at such a place, 32 bytes or more below
-        // its end.
-        unsafe { lanes[lane].as_ptr().add(at) }.cast()
-    };
-    // SAFETY: as above, 32 bytes are readable there.
-    unsafe { transposed_halves(half) }
+        // its end. The load needs no alignment.
+        unsafe { _mm256_loadu_si256(lanes[lane].as_ptr().add(at).cast()) }
+    })
 }
 
-/// Eight message words of every lane, from the 32 bytes where `half` says that the lane has them.
-///
-/// # Safety
-/// `half` gives pointers to 32 readable bytes for lanes 0 to 15.
+/// Eight message words of every lane, from the 32 bytes that `half` gives for lanes 0 to 15.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn transposed_halves(half: impl Fn(usize) -> *const [u8; 32]) -> [__m512i; 8] {
-    // SAFETY: the caller's word.
-    let (low, high) = unsafe { (eight_lanes(&half, 0), eight_lanes(&half, 8)) };
+fn transposed_halves(half: impl Fn(usize) -> __m256i) -> [__m512i; 8] {
+    let (low, high) = (eight_lanes(&half, 0), eight_lanes(&half, 8));
     let ([w0, w1, w2, w3], [w4, w5, w6, w7]) = (
         sixteen_lanes::<false>(low, high),
         sixteen_lanes::<true>(low, high),
@@ -190,16 +185,9 @@ unsafe fn transposed_halves(half: impl Fn(usize) -> *const [u8; 32]) -> [__m512i
 /// A row holds 32 bytes of two lanes, `r` and `r + 4`, which takes two loads and no shuffle. Four
 /// rows are transposed inside their 128-bit parts: two of these then hold a word of eight lanes,
 /// the other two the fourth word after it.
-///
-/// # Safety
-/// As for [`transposed_halves`]; `lane` is 0 or 8.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn eight_lanes(half: &impl Fn(usize) -> *const [u8; 32], lane: usize) -> [__m512i; 4] {
-    let half = |lane: usize| {
-        // SAFETY: the caller's word; the load needs no alignment.
-        unsafe { _mm256_loadu_si256(half(lane).cast()) }
-    };
+fn eight_lanes(half: &impl Fn(usize) -> __m256i, lane: usize) -> [__m512i; 4] {
     let row = |lane: usize| {
         let row = _mm512_castsi256_si512(half(lane));
         _mm512_inserti64x4::<1>(row, half(lane + 4))

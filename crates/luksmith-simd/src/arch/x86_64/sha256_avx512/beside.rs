@@ -9,10 +9,13 @@
 use core::arch::x86_64::*;
 use core::hint::black_box;
 
+use super::sectors::{
+    Halves, PREFIX, SHIFT, prepare_column, prepare_heads, prepare_part, prepare_tails,
+};
 use super::*;
 use crate::arch::round_keys::{RoundKeys, XtsSchedule};
 use crate::arch::x86_64::vaes512::{self, Vaes512};
-use crate::buffers::{COLUMN, Column, Columns};
+use crate::buffers::{COLUMN, Column, Columns, Read};
 use crate::sha2::layout::Layout;
 use crate::xts::tweak::Ivs;
 
@@ -36,7 +39,7 @@ impl Beside {
         ivs: impl Ivs,
         inner: &[u32; 8],
         keyed_bytes: usize,
-        prefixes: &[[u8; 24]; COLUMN],
+        prefixes: &[[u8; PREFIX]; COLUMN],
         columns: &Columns<'_>,
     ) -> Option<[[u32; 16]; 8]> {
         let bytes = columns.sector_bytes();
@@ -78,7 +81,7 @@ fn seal_featured<const N: usize, I: Ivs>(
     keys: &XtsSchedule<N>,
     ivs: I,
     layout: &Layout<64>,
-    prefixes: &[[u8; 24]; COLUMN],
+    prefixes: &[[u8; PREFIX]; COLUMN],
     columns: &Columns<'_>,
     state: &mut [[u32; 16]; 8],
 ) {
@@ -93,14 +96,15 @@ fn seal_featured<const N: usize, I: Ivs>(
     prepare_tweaks(&keys.encrypt, &keys.tweak, ivs, &mut tweaks);
     encrypt_first(&cipher, [step(columns, 0), step(columns, 1)], &mut tweaks);
     let mut next = Scratch([[0; 16]; 16]);
-    prepare_heads(prefixes, columns.at(0), &mut next);
+    let made = columns.made();
+    prepare_heads(prefixes, made.at(0), &mut next);
     hash_beside(state, &mut next, columns, &cipher, &mut tweaks);
     wipe(&mut tweaks);
     compress_words_featured(state, &next.0);
-    let following = columns.at(64 * (steps - 2) + 40);
-    prepare_column(&mut next, following);
+    prepare_column(&mut next, made.at(64 * (steps - 2) + SHIFT));
     compress_words_featured(state, &next.0);
-    prepare_tails(layout, columns.at(64 * (steps - 1)), &mut next);
+    prepare_column(&mut next, made.at(64 * (steps - 1)));
+    prepare_tails(layout, &mut next);
     compress_words_featured(state, &next.0);
 }
 
@@ -203,71 +207,6 @@ fn advance(tweak: __m512i, constant: __m512i) -> __m512i {
     vaes512::xor3(_mm512_bslli_epi128::<1>(tweak), back, constant)
 }
 
-/// The words of the first block of all messages: the prefix, and 40 bytes of ciphertext.
-#[target_feature(enable = "avx512f,avx512bw")]
-fn prepare_heads(prefixes: &[[u8; 24]; COLUMN], column: Column<'_>, next: &mut Scratch) {
-    let mut heads = [[0; 64]; COLUMN];
-    for (sector, (head, prefix)) in heads.iter_mut().zip(prefixes).enumerate() {
-        // SAFETY: a column points to 64 bytes in each of its sectors, and the first step has
-        // written these.
-        let made = unsafe { column.dst(sector).read_unaligned() };
-        head[..24].copy_from_slice(prefix);
-        head[24..].copy_from_slice(&made[..40]);
-    }
-    prepare_all(next, &heads.each_ref().map(|head| &head[..]), 0);
-}
-
-/// The words of the last block of all messages: 24 bytes of ciphertext, and the padding.
-#[target_feature(enable = "avx512f,avx512bw")]
-fn prepare_tails(layout: &Layout<64>, column: Column<'_>, next: &mut Scratch) {
-    let mut tails = [[0; 64]; COLUMN];
-    for (sector, tail) in tails.iter_mut().enumerate() {
-        // SAFETY: a column points to 64 bytes in each of its sectors, and the last step has
-        // written these.
-        let made = unsafe { column.dst(sector).read_unaligned() };
-        tail[..24].copy_from_slice(&made[40..]);
-        tail[24] = 0x80;
-        tail[56..].copy_from_slice(&layout.bits.to_be_bytes());
-    }
-    prepare_all(next, &tails.each_ref().map(|tail| &tail[..]), 0);
-}
-
-/// Where a lane has half of its block, the first 32 bytes or those after them.
-#[inline]
-fn column_half(column: Column<'_>, half: usize, lane: usize) -> *const [u8; 32] {
-    let half = if half == 0 { 0 } else { 32 };
-    column
-        .dst(lane)
-        .cast::<u8>()
-        .wrapping_add(half)
-        .cast_const()
-        .cast()
-}
-
-/// Stores four words of the next block, the first (`HIGH`: the last) of half a block.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn store_words<const HIGH: bool>(next: &mut Scratch, lanes: [[__m512i; 4]; 2], half: usize) {
-    let words = sixteen_lanes::<HIGH>(lanes[0], lanes[1]);
-    let first = if half == 0 { 0 } else { 8 } + if HIGH { 4 } else { 0 };
-    for (row, word) in next.0[first..first + 4].iter_mut().zip(words) {
-        store(row, word);
-    }
-}
-
-/// All words of the block of every message that is in `column`.
-#[target_feature(enable = "avx512f,avx512bw")]
-fn prepare_column(next: &mut Scratch, column: Column<'_>) {
-    for (half, rows) in next.0.chunks_exact_mut(8).enumerate() {
-        // SAFETY: `column_half` gives pointers to 32 readable bytes; all of them have been written
-        // by the steps of the cipher before.
-        let words = unsafe { transposed_halves(|lane| column_half(column, half, lane)) };
-        for (row, word) in rows.iter_mut().zip(words) {
-            store(row, word);
-        }
-    }
-}
-
 /// An eighth of the way of two vectors through the cipher, between rounds `J` and `J + 1`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq")]
@@ -303,8 +242,7 @@ fn eighth<const J: usize, const N: usize>(
 /// Names what a round has beside it.
 struct Side<'a, 'b, const N: usize> {
     pair: [__m512i; 2],
-    /// Half of the words of the next block: of lanes 0 to 7, and 8 to 15.
-    lanes: [[__m512i; 4]; 2],
+    lanes: Halves,
     cipher: &'a Cipher<'b, N>,
     step: Step<'a>,
     pass: usize,
@@ -338,20 +276,10 @@ fn closing_beside<const J: usize, const N: usize>(
     w: &[__m512i; 16],
     k: &[u32; 16],
     next: &mut Scratch,
-    following: Column<'_>,
+    following: Read<'_>,
     side: &mut Side<'_, '_, N>,
 ) {
-    // A part of the next block's words at a time: all at once would hold up the rounds.
-    let half = |lane| column_half(following, J / 8, lane);
-    match J % 8 {
-        // SAFETY: `column_half` gives pointers to 32 readable bytes.
-        0 => side.lanes[0] = unsafe { eight_lanes(&half, 0) },
-        // SAFETY: as above.
-        2 => side.lanes[1] = unsafe { eight_lanes(&half, 8) },
-        4 => store_words::<false>(next, side.lanes, J / 8),
-        6 => store_words::<true>(next, side.lanes, J / 8),
-        _ => {}
-    }
+    prepare_part::<J>(next, following, &mut side.lanes);
     last::<J>(s, pending, w, k);
     eighth::<J, N>(
         &mut side.pair,
@@ -383,7 +311,7 @@ fn hash_beside<const N: usize>(
         tweaks,
     };
     for block in 0..columns.sector_bytes() / 64 - 2 {
-        let following = columns.at(64 * block + 40);
+        let following = columns.made().at(64 * block + SHIFT);
         side.step = step(columns, block + 2);
         let before = s;
         let mut w = loaded(&next.0);
