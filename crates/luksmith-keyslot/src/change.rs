@@ -233,6 +233,25 @@ where
         Ok(found)
     }
 
+    /// Gives the numbers of the keyslots that hold the volume's key, unbound ones left out.
+    #[must_use]
+    pub fn volume_keyslots(&self) -> Vec<u32> {
+        match self.header {
+            Header::Luks1(_) => self.enabled_luks1(),
+            _ => self.bound_luks2(),
+        }
+    }
+
+    /// Tells whether a keyslot is the last one of a key that opens a segment: with it the data go,
+    /// whatever unbound keyslots are left. `false` for a keyslot that does not exist.
+    #[must_use]
+    pub fn is_last(&self, keyslot: u32) -> bool {
+        match &*self.header {
+            Header::Luks2(header) => luks2::is_last(header.metadata(), keyslot),
+            _ => self.enabled_luks1() == [keyslot],
+        }
+    }
+
     /// Removes a keyslot. No passphrase is needed; whoever can write to the device can do so
     /// anyway.
     ///
@@ -266,10 +285,7 @@ where
     /// # Errors
     /// As [`remove`](Self::remove).
     pub fn erase(&mut self) -> Result<Vec<u32>, Error> {
-        let keyslots = match self.header {
-            Header::Luks1(_) => self.enabled_luks1(),
-            _ => self.bound_luks2(),
-        };
+        let keyslots = self.volume_keyslots();
         match self.header {
             Header::Luks1(_) => self.remove_luks1(&keyslots, LastKeyslot::DestroyAccess)?,
             _ => self.remove_luks2(&keyslots, LastKeyslot::DestroyAccess)?,

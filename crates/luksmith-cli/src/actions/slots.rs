@@ -155,17 +155,9 @@ fn say(context: &Context, what: impl FnOnce() -> String) {
     }
 }
 
-/// Whether the last keyslot may go: only if the user says so.
-fn last(
-    changer: &FileChanger<'_>,
-    goes: impl Fn(u32) -> bool,
-    context: &Context,
-) -> Result<LastKeyslot, Failure> {
-    let slots = changer.header().keyslots();
-    let others = slots
-        .iter()
-        .filter(|slot| slot.id.is_some_and(|id| !goes(id)));
-    if others.count() > 0 {
+/// Whether the last keyslot of the volume may go: only if the user says so.
+fn last(changer: &FileChanger<'_>, goes: u32, context: &Context) -> Result<LastKeyslot, Failure> {
+    if !changer.is_last(goes) {
         return Ok(LastKeyslot::Keep);
     }
     let warning = "this is the last keyslot: without a copy of the header or of the volume key, the \
@@ -202,7 +194,7 @@ impl RemoveKey {
                     "a passphrase is needed, not the volume key",
                 ));
             };
-            let last = last(changer, |id| id == number, context)?;
+            let last = last(changer, number, context)?;
             let removed = changer.remove(number, last);
             removed.map_err(|error| Failure::from(error).at(path))?;
             say(context, || format!("Key slot {number} removed."));
@@ -233,11 +225,9 @@ impl KillSlot {
                 let message = format!("there is no keyslot {}", self.slot);
                 return Err(Failure::caller(message).at(path));
             }
-            let last = last(changer, |id| id == self.slot, context)?;
-            let others: Vec<u32> = slots
-                .iter()
-                .filter_map(|slot| slot.id.filter(|id| *id != self.slot))
-                .collect();
+            let last = last(changer, self.slot, context)?;
+            let mut others = changer.volume_keyslots();
+            others.retain(|id| *id != self.slot);
             // Whoever kills a keyslot shows that another one will still open the volume. With -q a
             // key that is named is still held against the others, as cryptsetup does it.
             if !others.is_empty() && (!context.batch || self.keys.is_named()) {
@@ -261,7 +251,7 @@ impl KillSlot {
         changing::with_passphrase(path, &self.keys, prompt, context, |passphrase| {
             let mut refused = None;
             for &number in others {
-                let options = unlock_options(Some(number), Scope::AnyKey, &self.limits);
+                let options = unlock_options(Some(number), Scope::Volume, &self.limits);
                 match changer.unlock(luksmith::Unlock::Passphrase(passphrase), &options) {
                     Ok(_) => return Ok(()),
                     Err(error) => refused = Some(error),

@@ -114,6 +114,46 @@ fn the_last_keyslot_goes_only_if_the_user_says_so() {
     }
 }
 
+/// An unbound keyslot counted as another one of the volume: without `-q` nobody was warned, and
+/// with `-q` the keyslot stayed for ever.
+#[test]
+fn an_unbound_keyslot_does_not_stand_in_for_one_of_the_volume() {
+    let disk = Disk::fresh("luks2");
+    let old = disk.passphrase.as_str();
+    let unbound = ["luksAddKey", "--unbound", "-s", "256", "-S", "1"];
+    let made = disk.run(&[&unbound[..], &WEAK].concat(), &["other"]);
+    assert_eq!(made.text(), "");
+    let second = [&["luksAddKey", "-S", "2"], &WEAK[..]].concat();
+    assert_eq!(disk.run(&second, &[old, "second"]).text(), "");
+    let full = bytes(&disk.path);
+    let kill = |slot: &str, options: &[&str], input: &str| {
+        let all = [&["luksKillSlot", &disk.path, slot], options].concat();
+        luksmith_with(&all, input.as_bytes())
+    };
+    // What opens the volume is what shows that another keyslot is left.
+    kill("0", &[], "other").fails(2, "not the right key");
+    kill("1", &[], "other").fails(2, "not the right key");
+    kill("0", &["-q", "-d", "-"], "other").fails(2, "not the right key");
+    assert!(bytes(&disk.path) == full);
+    assert_eq!(kill("1", &[], "second").text(), "");
+    std::fs::write(&disk.path, &full).expect("a writable file");
+
+    assert_eq!(kill("2", &[], old).text(), "");
+    let before = bytes(&disk.path);
+    kill("0", &[], old).fails(1, "this is the last keyslot");
+    disk.run(&["luksRemoveKey"], &[old])
+        .fails(1, "this is the last keyslot");
+    assert!(bytes(&disk.path) == before);
+    assert_eq!(kill("0", &["-q"], "").text(), "");
+    std::fs::write(&disk.path, &before).expect("a writable file");
+    assert_eq!(disk.run(&["-q", "luksRemoveKey"], &[old]).text(), "");
+    let left = disk.json();
+    let left: Vec<&String> = left["keyslots"].as_object().expect("some").keys().collect();
+    assert_eq!(left, ["1"]);
+    // With it no data go.
+    assert_eq!(kill("1", &[], "").text(), "");
+}
+
 #[test]
 fn a_keyslot_is_killed_by_whoever_opens_another_one() {
     let disk = Disk::new("luks2-many-slots");

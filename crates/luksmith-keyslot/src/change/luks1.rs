@@ -92,7 +92,7 @@ where
             if !enabled.contains(&keyslot) {
                 return Err(Error::NoSuchKeyslot { keyslot });
             }
-            if last == LastKeyslot::Keep && enabled.len() == 1 {
+            if last == LastKeyslot::Keep && self.is_last(keyslot) {
                 return Err(Error::LastKeyslot { keyslot });
             }
         }

@@ -409,7 +409,7 @@ fn set_priority(
 }
 
 /// Tells whether no other keyslot holds the key that this one holds, and the key opens a segment.
-fn is_last(metadata: &luks2::Metadata, keyslot: u32) -> bool {
+pub(super) fn is_last(metadata: &luks2::Metadata, keyslot: u32) -> bool {
     let Some(digest) = metadata.digest_of_keyslot(keyslot) else {
         return false;
     };
