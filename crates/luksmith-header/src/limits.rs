@@ -88,6 +88,12 @@ impl Budget {
         }
     }
 
+    /// Forgets what was spent: what follows is another open, or is not for a header to choose.
+    pub const fn restart(&mut self) {
+        self.argon2_work_kib = 0;
+        self.pbkdf2_iterations = 0;
+    }
+
     /// Gives the limits.
     #[must_use]
     pub const fn limits(&self) -> &Limits {

@@ -107,6 +107,10 @@ where
     R: TryCryptoRng + ?Sized,
 {
     /// Takes a header that was read from `device`.
+    ///
+    /// The limits of `effort`'s budget hold for each unlocking, and for each new keyslot, whose
+    /// costs the caller chooses, apart: a person may mistype, and many keyslots together cost more
+    /// than a header may ask for at once.
     pub fn new(
         device: &'a D,
         header: &'a mut Header,
@@ -132,6 +136,7 @@ where
     /// # Errors
     /// As [`unlock`].
     pub fn unlock(&mut self, with: Unlock<'_>, options: &UnlockOptions) -> Result<Unlocked, Error> {
+        self.effort.budget.restart();
         unlock(self.device, self.header, with, options, &mut self.effort)
     }
 

@@ -10,13 +10,13 @@
 mod common;
 
 use common::{device, image, passphrase, patch, run, with_changer};
-use luksmith_block::{BlockDevice, MemDevice, SectorSize};
+use luksmith_block::{BlockDevice, Control, MemDevice, SectorSize};
 use luksmith_hash::HashName;
-use luksmith_header::{Header, Limits, Priority, Quoted};
+use luksmith_header::{Budget, Header, Limits, Priority, Quoted};
 use luksmith_keyslot::{
-    Error, Kdf, Passphrase,
+    Effort, Error, Kdf, Passphrase, Threads,
     change::{Changer, FileBackup, HeaderBackup as _, KeyslotPlan, LastKeyslot},
-    unlock::{Scope, Unlock, UnlockOptions, Unlocked},
+    unlock::{Scope, Unlock, UnlockOptions, Unlocked, unlock as unlock_header},
 };
 use luksmith_testkit::{FaultDevice, FaultPlan, Prng};
 
@@ -92,6 +92,60 @@ fn the_last_keyslot_of_a_volume_goes_only_if_that_is_said() {
         changer.remove(1, LastKeyslot::Keep).unwrap();
     });
     assert!(opens(&device, FIRST));
+}
+
+/// One budget went through all tries and the new keyslot: after a typo the right passphrase was
+/// refused, and so was a new keyslot behind many others.
+#[test]
+fn a_typo_and_a_new_keyslot_cost_nothing_of_what_an_unlocking_may_cost() {
+    let device = device(&image("luks2-cbc-essiv.img"));
+    let limits = Limits::default();
+    let mut header = Header::read(&device, &limits).unwrap();
+    let first = passphrase(FIRST);
+    let options = UnlockOptions::new();
+    let once = {
+        let mut budget = Budget::new(limits);
+        let mut effort = Effort {
+            budget: &mut budget,
+            control: &Control::new(),
+            threads: Threads::ONE,
+        };
+        unlock_header(
+            &device,
+            &header,
+            Unlock::Passphrase(&first),
+            &options,
+            &mut effort,
+        )
+        .unwrap();
+        budget.pbkdf2_iterations()
+    };
+    let mut limits = limits;
+    limits.pbkdf2_iterations = once;
+    let mut budget = Budget::new(limits);
+    let effort = Effort {
+        budget: &mut budget,
+        control: &Control::new(),
+        threads: Threads::ONE,
+    };
+    let mut random = Prng::new(3);
+    let mut changer = Changer::new(&device, &mut header, &mut random, effort);
+    for _ in 0..3 {
+        let typo = passphrase("typo");
+        let error = changer.unlock(Unlock::Passphrase(&typo), &options);
+        assert!(
+            matches!(&error, Err(Error::NoKeyslotOpened { report }) if report.first_error().is_none()),
+            "{error:?}"
+        );
+    }
+    let unlocked = changer.unlock(Unlock::Passphrase(&first), &options);
+    let unlocked = unlocked.unwrap();
+    let most = u32::try_from(once).unwrap();
+    changer
+        .add(&unlocked, &passphrase("second"), &pbkdf2(most))
+        .unwrap();
+    let error = changer.add(&unlocked, &passphrase("third"), &pbkdf2(most + 1));
+    assert!(error.is_err(), "a keyslot that its own limits refuse");
 }
 
 /// The areas were overwritten before the update of the header was found to be refused: keyslots

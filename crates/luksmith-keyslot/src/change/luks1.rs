@@ -123,6 +123,7 @@ where
         let salt = self.salt()?;
         let encryption = header.encryption();
         let material = material(&header, keyslot, plan.kdf, &salt, &encryption)?;
+        self.effort.budget.restart();
         let area_key = material.area_key(key, passphrase, &mut self.effort)?;
         Ok(Derived {
             kdf: plan.kdf,

@@ -55,6 +55,7 @@ where
         let key = VolumeKey::generate(crate::kdf::to_usize(key_bytes), self.random)?;
         let salt = self.salt()?;
         let hash = plan.af_hash;
+        self.effort.budget.restart();
         let made = KeyDigest::of(
             &key,
             u32::MAX,
@@ -323,6 +324,7 @@ where
             area_key_bytes: slot.area_key_bytes,
             af_hash: plan.af_hash,
         };
+        self.effort.budget.restart();
         material.write(self.device, key, passphrase, self.random, &mut self.effort)?;
         self.flush()
     }
