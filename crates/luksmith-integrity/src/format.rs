@@ -48,11 +48,7 @@ pub fn format<D: BlockDevice>(
         (false, Some(_)) => return Err(Error::JournalMacUnexpected),
         _ => {}
     }
-    let (superblock, layout) = request.plan(devices.sizes())?;
-    let (device, block) = (devices.data().sector_size(), layout.block_size());
-    if device > block {
-        return Err(Error::DeviceSectors { device, block });
-    }
+    let (superblock, layout) = request.plan_on(devices)?;
     let meta = devices.meta();
     meta.write_through(layout.superblock_at(), &[0; SUPERBLOCK_BYTES])?;
     let codec = SectionCodec::new(&layout, superblock.active_salt(), mac.clone(), cipher);
@@ -63,6 +59,25 @@ pub fn format<D: BlockDevice>(
         &superblock.to_bytes(false, mac.as_deref()),
     )?;
     Ok((superblock, layout))
+}
+
+impl FormatRequest {
+    /// Computes superblock and layout for these devices, and fails where [`format()`] would without
+    /// having written anything.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan); [`Error::DeviceSectors`].
+    pub fn plan_on<D: BlockDevice>(
+        &self,
+        devices: &Devices<D>,
+    ) -> Result<(Superblock, Layout), Error> {
+        let (superblock, layout) = self.plan(devices.sizes())?;
+        let (device, block) = (devices.data().sector_size(), layout.block_size());
+        if device > block {
+            return Err(Error::DeviceSectors { device, block });
+        }
+        Ok((superblock, layout))
+    }
 }
 
 fn write_journal<D: BlockDevice>(

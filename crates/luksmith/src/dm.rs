@@ -4,13 +4,12 @@ use std::fmt::{self, Write as _};
 
 use luksmith_block::{BlockDevice, SECTOR_BYTES, SectorSize};
 use luksmith_crypt::AuthSpec;
-use luksmith_header::Header;
 use luksmith_integrity::Mode;
 use luksmith_keyslot::VolumeKey;
 
-use crate::Volume;
 use crate::options::Journal;
 use crate::plan::{Construction, Plan};
+use crate::{Error, Volume};
 
 /// How a table names the volume key.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +61,28 @@ impl Volume {
     /// or a device number. A volume with tags takes two, the integrity target as `<name>_dif`
     /// first. A volume with lazy initialisation has errors there where nothing was written.
     ///
+    /// # Errors
+    /// [`Error::DmWord`] if the name, the device, or the UUID, which names the key in the keyring and
+    /// comes from the header, cannot be a word of a table.
+    ///
     /// # Format
     /// docs/formats/luks2.md, "Mapping".
-    #[must_use]
-    pub fn dm_tables(&self, name: &str, device: &str, key: DmKey<'_>) -> Vec<DmTable> {
+    pub fn dm_tables(
+        &self,
+        name: &str,
+        device: &str,
+        key: DmKey<'_>,
+    ) -> Result<Vec<DmTable>, Error> {
+        check_word("the name", name)?;
+        check_word("the device", device)?;
+        let uuid = self.header().uuid();
+        if matches!(key, DmKey::Keyring) && !uuid.is_empty() {
+            check_word("the UUID", &uuid)?;
+        }
+        Ok(self.tables(name, device, key))
+    }
+
+    fn tables(&self, name: &str, device: &str, key: DmKey<'_>) -> Vec<DmTable> {
         let plan = self.plan();
         let sectors = self.size().get() / SECTOR_BYTES;
         let key = self.key_text(key);
@@ -118,15 +135,24 @@ impl Volume {
             }
             DmKey::Keyring => {
                 let (bytes, digest) = (self.key_bytes(), self.digest());
-                let uuid = match self.header() {
-                    Header::Luks2(header) => header.binary().uuid(),
-                    header => header.uuid(),
-                };
+                let uuid = self.header().uuid();
                 let _ = write!(text, ":{bytes}:logon:cryptsetup:{uuid}-d{digest}");
             }
         }
         text
     }
+}
+
+/// Fails for what would not be one word: device-mapper splits at blanks, a table ends with a line.
+fn check_word(what: &'static str, word: &str) -> Result<(), Error> {
+    let breaks = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
+    if word.is_empty() || word.contains(breaks) {
+        return Err(Error::DmWord {
+            what,
+            found: word.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 fn crypt(

@@ -266,6 +266,17 @@ pub enum Error {
         /// What was found.
         found: &'static str,
     },
+    /// A word of a device-mapper table would end too early, or begin a second table.
+    #[error(
+        "a device-mapper table has no room for {what} {found:?}: it has blanks, control characters \
+         or backslashes, or nothing at all"
+    )]
+    DmWord {
+        /// What it is.
+        what: &'static str,
+        /// The word.
+        found: String,
+    },
     /// The header device is too small.
     #[error("the header needs {needed} bytes with its keyslot areas, the device for it has {size}")]
     HeaderRoom {
@@ -400,7 +411,8 @@ impl Error {
             | Self::FixedSize { .. }
             | Self::NotSmaller { .. }
             | Self::FormatOption { .. }
-            | Self::StreamLength { .. } => ErrorKind::Caller,
+            | Self::StreamLength { .. }
+            | Self::DmWord { .. } => ErrorKind::Caller,
             Self::Footer { .. } => ErrorKind::Malformed,
             Self::NoUsableToken => ErrorKind::Caller,
             Self::NoTokenOpened { kind, .. } => *kind,

@@ -19,7 +19,7 @@ mod staging;
 use std::sync::Arc;
 
 use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SectorCount, SectorNumber};
-use luksmith_header::{Budget, Format, detect, foreign_signature};
+use luksmith_header::{Budget, Format, Limits, detect, foreign_signature, luks2::Pair};
 use luksmith_integrity::{Devices, FormatRequest};
 use luksmith_keyslot::{CandidateKey, Effort, Passphrase, SystemRandom, TryCryptoRng, VolumeKey};
 
@@ -130,7 +130,7 @@ pub fn format_with<R: TryCryptoRng + ?Sized>(
     let staged = stage(header_len, keys, options, &resolved, random)?;
     let opening = options.opening();
     let plan = Plan::of(&staged.header, &opening)?;
-    check_room(&device, &plan)?;
+    check_room(&device, &plan, options)?;
     if let Some(header_device) = &header_device {
         staged.write_areas(header_device.as_ref())?;
     }
@@ -232,8 +232,9 @@ fn refuse_what_is_there(device: &Arc<dyn BlockDevice>) -> Result<(), Error> {
     }
 }
 
-/// Names what stands on a device, by its marks: a LUKS header, a file system, a partition table.
-/// `None` says that nothing known is there, not that the device is empty. The device is only read.
+/// Names what stands on a device, by its marks: a LUKS header, also where only the secondary one of
+/// LUKS2 is left, a file system, a partition table. `None` says that nothing known is there, not
+/// that the device is empty. The device is only read.
 ///
 /// # Errors
 /// [`Error::Device`].
@@ -242,35 +243,48 @@ pub fn what_is_there(device: &dyn BlockDevice) -> Result<Option<&'static str>, E
     let len = device.size().get().min(PROBED_BYTES) / unit * unit;
     let mut start = vec![0; ByteLen::new(len).to_usize().unwrap_or_default()];
     device.read_at(ByteOffset::ZERO, &mut start)?;
-    Ok(match detect(&start) {
+    let at_start = match detect(&start) {
         Format::Luks1 | Format::Luks1OldReencryption => Some("a LUKS1 header"),
         Format::Luks2 => Some("a LUKS2 header"),
         Format::UnknownVersion(_) => Some("a LUKS header of an unknown version"),
         _ => foreign_signature(&start),
-    })
-}
-
-fn check_room(device: &Arc<dyn BlockDevice>, plan: &Plan) -> Result<(), Error> {
-    let needed = plan.sector_size.byte_len();
-    match plan.offset.checked_add(needed.get()) {
-        Some(end) if end <= device.size().get() => Ok(()),
-        end => Err(Error::VolumeRoom {
-            needed: ByteLen::new(end.unwrap_or(u64::MAX)),
-            size: device.size(),
-        }),
+    };
+    if at_start.is_some() {
+        return Ok(at_start);
     }
+    // A volume whose primary header was overwritten still opens by its secondary.
+    let pair = Pair::read(device, &Limits::default())?;
+    let mut places = pair.candidates().iter();
+    let is_left = places.any(|candidate| candidate.claimed_seqid.is_some());
+    Ok(is_left.then_some("the secondary header of a LUKS2 volume"))
 }
 
-/// Makes the integrity layer of a volume that has one, and initialises its tags.
-fn prepare_data(
+/// Fails if there is no room for a sector of data, and for a journal and tags where there are any.
+fn check_room(
     device: &Arc<dyn BlockDevice>,
     plan: &Plan,
-    key: &VolumeKey,
     options: &FormatOptions,
-    opening: &OpenOptions,
 ) -> Result<(), Error> {
+    let needed = plan.sector_size.byte_len();
+    match plan.offset.checked_add(needed.get()) {
+        Some(end) if end <= device.size().get() => {}
+        end => {
+            return Err(Error::VolumeRoom {
+                needed: ByteLen::new(end.unwrap_or(u64::MAX)),
+                size: device.size(),
+            });
+        }
+    }
+    if let Some(request) = integrity_request(plan, options)? {
+        request.plan_on(&Devices::interleaved(Arc::clone(device)))?;
+    }
+    Ok(())
+}
+
+/// Gives how the integrity layer of a volume is made, if it has one.
+fn integrity_request(plan: &Plan, options: &FormatOptions) -> Result<Option<FormatRequest>, Error> {
     let Construction::Authenticated(spec) = &plan.construction else {
-        return Ok(());
+        return Ok(None);
     };
     let start = SectorNumber::new(plan.offset / luksmith_block::SECTOR_BYTES);
     let mut request = FormatRequest::new(spec.tuple_bytes(), plan.sector_size)?
@@ -281,6 +295,20 @@ fn prepare_data(
     if let Some(sectors) = options.journal_sectors.or(smallest) {
         request = request.journal_sectors(sectors);
     }
+    Ok(Some(request))
+}
+
+/// Makes the integrity layer of a volume that has one, and initialises its tags.
+fn prepare_data(
+    device: &Arc<dyn BlockDevice>,
+    plan: &Plan,
+    key: &VolumeKey,
+    options: &FormatOptions,
+    opening: &OpenOptions,
+) -> Result<(), Error> {
+    let Some(request) = integrity_request(plan, options)? else {
+        return Ok(());
+    };
     let devices = Devices::interleaved(Arc::clone(device));
     luksmith_integrity::format(&devices, &request, None, None)?;
     if matches!(options.init, Init::None | Init::Lazy) {

@@ -532,7 +532,9 @@ fn a_ruined_journal_is_left_aside_where_that_is_asked_for() {
     assert!(volume.capabilities().read_only && !volume.uses_journal());
     let write = volume.write_at(ByteOffset::ZERO, &[0; 4096]);
     assert_eq!(write, Err(BlockError::ReadOnly));
-    let tables = volume.dm_tables("v", "/dev/x", luksmith::DmKey::Keyring);
+    let tables = volume
+        .dm_tables("v", "/dev/x", luksmith::DmKey::Keyring)
+        .expect("words");
     assert!(
         tables[0].line().contains(" 32 R 1 "),
         "{}",
@@ -573,7 +575,9 @@ fn debug_output_of_a_volume_and_its_tables_holds_no_key() {
     let shown = format!("{volume:?}");
     assert!(shown.contains("VolumeKey(96 bytes)"), "{shown}");
     let held = volume.volume_key().expect("the key was to be kept");
-    let tables = volume.dm_tables("name", "/dev/x", luksmith::DmKey::Hex(held));
+    let tables = volume
+        .dm_tables("name", "/dev/x", luksmith::DmKey::Hex(held))
+        .expect("words");
     let hex: String = image
         .volume_key
         .iter()
@@ -581,4 +585,30 @@ fn debug_output_of_a_volume_and_its_tables_holds_no_key() {
         .collect();
     assert!(tables[1].line().contains(&hex));
     assert_eq!(format!("{:?}", tables[1]), "DmTable(name, crypt)");
+}
+
+/// The UUID of a header names the key, and stood in the table as it was.
+#[test]
+fn no_text_of_a_header_or_a_caller_becomes_a_second_word_of_a_table() {
+    let image = test_image("luks1-default");
+    let mut bytes = image.file("image");
+    bytes[168..208].fill(0);
+    let uuid = b"x 0 /dev/sda 0\n0 9 zero";
+    bytes[168..168 + uuid.len()].copy_from_slice(uuid);
+    let hostile = opened(&image, MemDevice::from_bytes(&bytes, SectorSize::S512));
+    let word = |volume: &Volume, name: &str, device: &str| {
+        let tables = volume.dm_tables(name, device, luksmith::DmKey::Keyring);
+        match tables {
+            Ok(_) => None,
+            Err(Error::DmWord { what, .. }) => Some(what),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(word(&hostile, "v", "/dev/x"), Some("the UUID"));
+    let volume = opened(&image, image.device("image"));
+    assert_eq!(word(&volume, "v", "/dev/x"), None);
+    for bad in ["", "a b", "a\n0", "a\\b"] {
+        assert_eq!(word(&volume, bad, "/dev/x"), Some("the name"), "{bad:?}");
+        assert_eq!(word(&volume, "v", bad), Some("the device"), "{bad:?}");
+    }
 }

@@ -300,6 +300,41 @@ fn a_volume_or_file_system_is_not_overwritten_unless_asked_for() {
     );
 }
 
+/// Only the first bytes were looked at, but such a volume still opens.
+#[test]
+fn a_volume_whose_primary_header_is_gone_is_not_overwritten_unless_asked_for() {
+    for header_size in [16384, 4 << 20] {
+        let medium = device(32 << 20);
+        let size = HeaderSize::from_bytes(header_size).expect("a size");
+        made(&medium, &cheap().header_size(size));
+        medium.write_at(ByteOffset::ZERO, &[0; 4096]).unwrap();
+        let before = medium.to_vec();
+        let passphrase = passphrase();
+        let error = format(medium.clone(), NewKeys::passphrase(&passphrase), &cheap());
+        let error = error.map(drop).unwrap_err();
+        let found = "the secondary header of a LUKS2 volume";
+        assert!(matches!(error, Error::AlreadyFormatted { found: it } if it == found));
+        assert!(medium.to_vec() == before);
+        reopened(&medium, &OpenOptions::new());
+    }
+}
+
+/// The room for journal and tags was looked at when the header was gone already.
+#[test]
+fn a_device_without_room_for_journal_and_tags_is_left_as_it_was() {
+    let medium = device((16 << 20) + 8192);
+    made(&medium, &cheap());
+    let before = medium.to_vec();
+    let passphrase = passphrase();
+    let options = cheap()
+        .integrity("hmac(sha256)")
+        .overwrite(Overwrite::Allow);
+    let error = format(medium.clone(), NewKeys::passphrase(&passphrase), &options);
+    let error = error.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooSmall, "{error}");
+    assert!(medium.to_vec() == before);
+}
+
 /// With the header elsewhere only the header's device was looked at, and the superblock and journal
 /// of the tags went over whatever was on the other one.
 #[test]

@@ -85,7 +85,10 @@ fn make(folder: &Path, case: Case, disk: usize, script: &mut String) -> Made {
     let close = if header.is_some() {
         let key = volume.volume_key().expect("the key is kept");
         let mut close = String::new();
-        for table in volume.dm_tables(name, &disk, DmKey::Hex(key)) {
+        for table in volume
+            .dm_tables(name, &disk, DmKey::Hex(key))
+            .expect("words")
+        {
             let (table_name, line) = (table.name(), table.line());
             line_of(
                 script,

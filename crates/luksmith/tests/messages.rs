@@ -91,6 +91,10 @@ fn every_error() -> Vec<Error> {
         Error::AlreadyFormatted {
             found: "a LUKS2 header",
         },
+        Error::DmWord {
+            what: "the UUID",
+            found: "x\n0 9 zero".into(),
+        },
         Error::HeaderRoom {
             needed: ByteLen::new(16_777_216),
             size: ByteLen::new(1_048_576),

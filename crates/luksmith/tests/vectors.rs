@@ -175,7 +175,9 @@ fn tables_are_those_that_the_kernel_had() {
             &options(&image),
         )
         .unwrap();
-        let tables = volume.dm_tables(&image.name, "DEV", DmKey::Keyring);
+        let tables = volume
+            .dm_tables(&image.name, "DEV", DmKey::Keyring)
+            .expect("words");
         let expected = reported(&image.table, &image.name);
         assert_eq!(tables.len(), expected.len(), "{}", image.name);
         for (ours, theirs) in tables.iter().zip(expected) {
