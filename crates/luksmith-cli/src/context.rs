@@ -1,6 +1,9 @@
 //! What holds for every action.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal, Write},
+};
 
 use clap::Args;
 
@@ -43,9 +46,14 @@ impl Context {
     }
 }
 
-/// Writes a result to standard output.
+/// Writes a result to standard output. A terminal gets no control characters that a header, which
+/// may be anybody's, has in its texts.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
+    let text = match out.is_terminal() {
+        true => for_a_terminal(text),
+        false => Cow::Borrowed(text),
+    };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Whoever read enough has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -54,5 +62,34 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
             format!("standard output: {error}"),
         )),
         Ok(()) => Ok(()),
+    }
+}
+
+/// Escapes control characters, but for the ends of lines and tabs.
+fn for_a_terminal(text: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(is_odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_odd(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_does_not_command_the_terminal() {
+        let hostile = "Label: \t\x1b]0;x\x07\u{9b}2J\u{7f}\r caf\u{e9}\n";
+        let shown = "Label: \t\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{7f}\\r caf\u{e9}\n";
+        assert_eq!(for_a_terminal(hostile), shown);
     }
 }

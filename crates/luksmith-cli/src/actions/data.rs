@@ -1,7 +1,7 @@
 //! `export` and `import`: plaintext out of a volume and into it.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, FileType, OpenOptions, TryLockError},
     io::{self, IsTerminal, Read, Write},
     path::{Path, PathBuf},
 };
@@ -9,12 +9,13 @@ use std::{
 use clap::{Args, ValueEnum};
 use luksmith::{
     ExportOptions, ExportSink, OnError, SparseFile, Stream,
-    block::{BlockDevice, ByteOffset},
+    block::{BlockDevice, ByteOffset, FileDevice, FileOptions},
 };
 
 use crate::{
+    confirm::{Unasked, confirm},
     context::Context,
-    damage,
+    damage, devices,
     failure::{Failure, Kind},
     keys::KeyArgs,
     options::{DeviceArgs, LimitArgs, PartArgs, RecoveryArgs},
@@ -94,7 +95,7 @@ impl Export {
         let inside = self.part.check(&volume);
         inside.map_err(|failure| failure.at(path))?;
         // Only now: a wrong key must not empty a file.
-        let mut sink = sink(out, self.no_sparse)?;
+        let mut sink = sink(out, self.no_sparse, context)?;
         let work = Work {
             name: "export",
             device: &path.display().to_string(),
@@ -120,64 +121,110 @@ pub(super) fn not_complete(error: luksmith::Error, out: Option<&Path>) -> Failur
     }
 }
 
-/// Opens what an export writes to: a file, or standard output for `None`.
-pub(super) fn sink(out: Option<&Path>, no_sparse: bool) -> Result<Box<dyn ExportSink>, Failure> {
+/// Opens what an export writes to: a file, or standard output for `None`. What is there already is
+/// overwritten only if that is meant.
+pub(super) fn sink(
+    out: Option<&Path>,
+    no_sparse: bool,
+    context: &Context,
+) -> Result<Box<dyn ExportSink>, Failure> {
     let Some(path) = out else {
         return Ok(Box::new(Pipe(Stream(io::stdout()))));
     };
-    let open = || -> io::Result<Box<dyn ExportSink>> {
-        let mut options = OpenOptions::new();
-        // Emptied below, once nobody else is found to use it.
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            options.mode(0o600);
-        }
-        let file = options.open(path)?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::ResourceBusy.into()),
-            Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
-                return Err(error);
-            }
-            _ => {}
-        }
-        if !file.metadata()?.is_file() {
-            return Ok(Box::new(Stream(file)));
-        }
-        if no_sparse {
-            file.set_len(0)?;
-            return Ok(Box::new(Whole(Stream(file))));
-        }
-        Ok(Box::new(SparseFile::new(file)?))
+    let failed = |error: &io::Error| match error.kind() {
+        // The volume's own file is locked too, by this action.
+        io::ErrorKind::ResourceBusy => Failure::new(
+            Kind::BUSY,
+            "this file is in use, by this action or another program; name another one",
+        )
+        .at(path),
+        _ => Failure::new(Kind::DEVICE, error.to_string()).at(path),
     };
-    open().map_err(|error| {
-        match error.kind() {
-            // The volume's own file is locked too, by this action.
-            io::ErrorKind::ResourceBusy => Failure::new(
-                Kind::BUSY,
-                "this file is in use, by this action or another program; name another one",
-            ),
-            _ => Failure::new(Kind::DEVICE, error.to_string()),
-        }
-        .at(path)
-    })
+    if fs::metadata(path).is_ok_and(|metadata| is_block_device(metadata.file_type())) {
+        // Held until the end: nobody mounts it meanwhile.
+        let claim = devices::writer(path)?;
+        confirm_loss(path, &claim, context)?;
+        let file = OpenOptions::new().write(true).open(path);
+        return Ok(Box::new(Whole {
+            stream: Stream(file.map_err(|error| failed(&error))?),
+            _claim: Some(claim),
+        }));
+    }
+    let file = locked(path).map_err(|error| failed(&error))?;
+    let kind = file.metadata().map_err(|error| failed(&error))?.file_type();
+    if !kind.is_file() {
+        return Ok(Box::new(Stream(file)));
+    }
+    let old = FileOptions::reader().without_lock().open(path);
+    let old = old.map_err(|error| Failure::from(error).at(path))?;
+    confirm_loss(path, &old, context)?;
+    if no_sparse {
+        file.set_len(0).map_err(|error| failed(&error))?;
+        return Ok(Box::new(Whole {
+            stream: Stream(file),
+            _claim: None,
+        }));
+    }
+    let file = SparseFile::new(file).map_err(|error| failed(&error))?;
+    Ok(Box::new(file))
 }
 
-/// A file without holes, durable at the end.
-struct Whole(Stream<File>);
+/// Opens a file that nobody else uses, or makes it. What it holds is still there.
+fn locked(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    let file = options.open(path)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
+        Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => Err(error),
+        _ => Ok(file),
+    }
+}
+
+#[cfg(unix)]
+fn is_block_device(kind: FileType) -> bool {
+    std::os::unix::fs::FileTypeExt::is_block_device(&kind)
+}
+
+#[cfg(not(unix))]
+const fn is_block_device(_: FileType) -> bool {
+    false
+}
+
+/// Asks before a file or block device that has a mark is overwritten.
+fn confirm_loss(path: &Path, old: &FileDevice, context: &Context) -> Result<(), Failure> {
+    let found = luksmith::what_is_there(old);
+    let found = found.map_err(|error| Failure::from(error).at(path))?;
+    let Some(found) = found else {
+        return Ok(());
+    };
+    let path = path.display();
+    let warning = format!("{path} holds {found}, which this overwrites irrevocably");
+    confirm(&warning, Unasked::Refused, context)
+}
+
+/// A file without holes, or a block device; durable at the end.
+struct Whole {
+    stream: Stream<File>,
+    _claim: Option<FileDevice>,
+}
 
 impl ExportSink for Whole {
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.data(bytes)
+        self.stream.data(bytes)
     }
 
     fn zeros(&mut self, len: u64) -> io::Result<()> {
-        self.0.zeros(len)
+        self.stream.zeros(len)
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.0.0.sync_all()
+        self.stream.0.sync_all()
     }
 }
 

@@ -54,7 +54,8 @@ impl DmTable {
             Some(key) => DmKey::Hex(key),
             None => DmKey::Keyring,
         };
-        for table in volume.dm_tables(&self.name, &device, key) {
+        let tables = volume.dm_tables(&self.name, &device, key);
+        for table in tables.map_err(|error| Failure::from(error).at(&self.device.device))? {
             print(table.name())?;
             print(": ")?;
             print(table.line())?;

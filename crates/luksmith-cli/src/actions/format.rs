@@ -8,13 +8,14 @@ use std::{
 
 use clap::{ArgGroup, Args, ValueEnum};
 use luksmith::{
-    FormatOptions, HeaderPlace, Init, KdfChoice, NewKeys, Overwrite, Passphrase, Version,
+    FormatOptions, HeaderPlace, Init, KdfChoice, NewKeys, Overwrite, Passphrase, Version, Volume,
     block::{BlockDevice, ByteLen, ByteOffset, FileDevice, FileOptions, SectorSize},
     hash::HashName,
     header::luks2::HeaderSize,
 };
 
 use crate::{
+    actions::resize::{cut_back, file_size},
     confirm::{Unasked, confirm},
     context::Context,
     devices,
@@ -194,24 +195,22 @@ impl Format {
             None => None,
         };
         let overwrite = self.ask(&made, context)?;
-        let device = self.grown(device, header.as_ref(), overwrite)?;
+        let (device, before) = self.grown(device, header.as_ref(), overwrite)?;
+        let size = device.size();
         if let Some(header) = header {
             options = options.header(HeaderPlace::Detached(Arc::new(header)));
         }
         options = options.overwrite(overwrite);
-        let init = self.init(&options, &device, &made)?;
-        options = options.init(init);
-        let size = device.size();
-        let work = Work {
-            name: "format",
-            device: &path.display().to_string(),
-            uses_stdout: false,
-        };
-        let formatted = watched(context, work, |control| {
-            let options = options.control(Arc::clone(control));
-            luksmith::format(device, new_keys, &options)
+        let volume = self.make(device, options, new_keys, &made, context);
+        let volume = volume.map_err(|failure| match before {
+            Some(before) => match FileOptions::writer().open(path) {
+                Ok(device) => cut_back(failure, Arc::new(device), before),
+                Err(error) => failure.hint(format!(
+                    "the file is larger now, and could not be cut to {before} bytes again: {error}"
+                )),
+            },
+            None => failure,
         })?;
-        let volume = formatted.map_err(|error| self.explain(error).at(path))?;
         context.debug(|| {
             format!(
                 "{} of {} are left for data",
@@ -224,6 +223,30 @@ impl Format {
             .map_err(|error| Failure::from(error).at(path))?;
         made.keep();
         Ok(())
+    }
+
+    /// Makes the volume on an open device, which is closed if that fails.
+    fn make(
+        &self,
+        device: FileDevice,
+        options: FormatOptions,
+        keys: NewKeys<'_>,
+        made: &Made,
+        context: &Context,
+    ) -> Result<Volume, Failure> {
+        let path = &self.device.device;
+        let init = self.init(&options, &device, made)?;
+        let options = options.init(init);
+        let work = Work {
+            name: "format",
+            device: &path.display().to_string(),
+            uses_stdout: false,
+        };
+        let formatted = watched(context, work, |control| {
+            let options = options.control(Arc::clone(control));
+            luksmith::format(device, keys, &options)
+        })?;
+        formatted.map_err(|error| self.explain(error).at(path))
     }
 
     /// Adds what helps most to an error.
@@ -479,17 +502,17 @@ impl Format {
         Ok(device)
     }
 
-    /// Grows the file to `--size`, unless the format is going to be refused: then all stays as it
-    /// is, its length too.
+    /// Grows the file to `--size`, unless something is on it that must not be overwritten. Gives the
+    /// length that a file had that is larger now.
     fn grown(
         &self,
         device: FileDevice,
         header: Option<&FileDevice>,
         overwrite: Overwrite,
-    ) -> Result<FileDevice, Failure> {
+    ) -> Result<(FileDevice, Option<ByteLen>), Failure> {
         let path = &self.device.device;
         let Some(size) = self.size.filter(|size| device.size().get() < *size) else {
-            return Ok(device);
+            return Ok((device, None));
         };
         if overwrite == Overwrite::Refuse {
             for place in [Some(&device), header].into_iter().flatten() {
@@ -499,8 +522,10 @@ impl Format {
                 }
             }
         }
+        let before = file_size(&device).map_err(|failure| failure.at(path))?;
         let grown = device.resized(ByteLen::new(size));
-        grown.map_err(|error| Failure::from(error).at(path))
+        let grown = grown.map_err(|error| Failure::from(error).at(path))?;
+        Ok((grown, Some(ByteLen::new(before))))
     }
 
     fn open_header(

@@ -2,7 +2,7 @@
 
 use std::{
     fs::OpenOptions,
-    io,
+    io, iter,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,8 +11,7 @@ use clap::{Args, ValueEnum};
 use luksmith::{
     WorkerPool, Workers,
     block::{
-        BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, FileDevice, SectorCount,
-        SectorSize,
+        BlockDevice, ByteLen, Control, Error as BlockError, FileDevice, SectorCount, SectorSize,
     },
     integrity::{
         DeviceSizes, Devices, DigestName, DiscardMarker, Error, FormatRequest, HashedDevice,
@@ -378,11 +377,17 @@ impl Integrity {
             request = request.buffer_sectors(sectors);
         }
         let devices = self.open_devices(true)?;
+        let places = [Some(&self.device), self.data_device.as_ref()];
+        let names: Vec<_> = places.into_iter().flatten().collect();
+        let names: Vec<_> = names
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         let warning = format!(
             "this will overwrite data on {} irrevocably",
-            self.device.display()
+            names.join(" and ")
         );
-        self.refuse_what_is_there(devices.meta(), context)?;
+        self.refuse_what_is_there(&devices, context)?;
         confirm(&warning, Unasked::GoesOn, context)?;
         // A digest that does not go with its key or tag size is found before anything is written.
         let salt = None;
@@ -398,24 +403,26 @@ impl Integrity {
     }
 
     /// A device that holds something is overwritten only if that is meant.
-    fn refuse_what_is_there(&self, meta: &FileDevice, context: &Context) -> Result<(), Failure> {
+    fn refuse_what_is_there(
+        &self,
+        devices: &Devices<Arc<FileDevice>>,
+        context: &Context,
+    ) -> Result<(), Failure> {
         if context.batch || io::IsTerminal::is_terminal(&io::stdin()) {
             return Ok(());
         }
-        let len = meta.size().get().min(72 * 1024);
-        let mut start = vec![0; usize::try_from(len).unwrap_or(0)];
-        meta.read_at(ByteOffset::ZERO, &mut start)?;
-        let found = match luksmith::header::detect(&start) {
-            luksmith::header::Format::None => luksmith::header::foreign_signature(&start),
-            _ => Some("a LUKS header"),
-        };
-        match found {
-            None => Ok(()),
-            Some(found) => Err(Failure::new(
-                Kind::ALREADY_FORMATTED,
-                format!("there is {found}; give -q to overwrite it"),
-            )),
+        let other = self.data_device.as_ref();
+        let other = other.map(|path| (path, devices.data()));
+        for (path, device) in iter::once((&self.device, devices.meta())).chain(other) {
+            if let Some(found) = luksmith::what_is_there(device)? {
+                return Err(Failure::new(
+                    Kind::ALREADY_FORMATTED,
+                    format!("there is {found}; give -q to overwrite it"),
+                )
+                .at(path));
+            }
         }
+        Ok(())
     }
 
     fn wipe(

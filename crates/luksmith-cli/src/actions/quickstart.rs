@@ -56,14 +56,18 @@ impl Quickstart {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let folder = self.keep.clone().unwrap_or_else(std::env::temp_dir);
         let name = format!("luksmith-quickstart-{}.img", std::process::id());
+        let path = folder.join(name);
+        // A file of somebody else's with this name fails here, before there is anything to remove.
+        let device = FileOptions::writer().create(&path, ByteLen::new(SIZE));
+        let device = device.map_err(|error| Failure::from(error).at(&path))?;
         let demo = Demo {
-            path: folder.join(name),
+            path,
             keep: self.keep.is_some(),
         };
         let path = demo.path.as_path();
         context.debug(|| format!("working on {}", path.display()));
         let steps = || -> Result<(), Failure> {
-            format(path)?;
+            format(path, device)?;
             let key = write(path)?;
             read(path)?;
             tamper(path, &key)?;
@@ -107,14 +111,13 @@ fn passphrase() -> Result<Passphrase, Failure> {
     Ok(Passphrase::new(PASSPHRASE.as_bytes())?)
 }
 
-fn format(path: &Path) -> Result<(), Failure> {
+fn format(path: &Path, device: FileDevice) -> Result<(), Failure> {
     say(
         1,
         "A new volume in a sparse file, encrypted and authenticated.",
         "luksFormat --size 64M --integrity hmac-sha256 --iter-time 500 disk.img",
     )?;
     let started = Instant::now();
-    let device = FileOptions::writer().create(path, ByteLen::new(SIZE))?;
     let options = FormatOptions::luks2()
         .integrity("hmac(sha256)")
         .init(Init::Tags)

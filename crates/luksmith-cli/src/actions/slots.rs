@@ -396,7 +396,7 @@ impl Erase {
                  key, the data are lost for good",
                 path.display()
             );
-            confirm(&warning, Unasked::GoesOn, context)?;
+            confirm(&warning, Unasked::Refused, context)?;
             let erased = changer.erase();
             let erased = erased.map_err(|error| Failure::from(error).at(path))?;
             say(context, || format!("{} key slots removed.", erased.len()));

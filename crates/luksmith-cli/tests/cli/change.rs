@@ -176,6 +176,10 @@ fn a_keyslot_is_killed_by_whoever_opens_another_one() {
 #[test]
 fn erase_leaves_no_keyslot_and_the_volume_key_still_opens() {
     let disk = Disk::new("luks2-default");
+    let before = bytes(&disk.path);
+    disk.run(&["erase"], &[])
+        .fails(1, "give -q if that is meant");
+    assert!(bytes(&disk.path) == before, "erased unasked");
     assert_eq!(disk.run(&["-q", "luksErase"], &[]).text(), "");
     assert_eq!(disk.json()["keyslots"], serde_json::json!({}));
     let key = disk

@@ -293,6 +293,33 @@ fn verify_needs_tags() {
     luksmith(&verify).fails(1, "has no tags");
 }
 
+/// It went over another volume without a word.
+#[test]
+fn an_export_overwrites_what_has_a_mark_only_if_that_is_meant() {
+    let (volume, other) = (Volume::new("luks2-default"), Volume::new("luks1-default"));
+    let before = bytes(&other.disk);
+    for more in [&[][..], &["--no-sparse"]] {
+        let export = ["export", &volume.disk, &other.disk];
+        let key = ["--volume-key-file", &volume.key];
+        luksmith(&[&export[..], &key, more].concat()).fails(1, "holds a LUKS1 header");
+        assert!(bytes(&other.disk) == before);
+    }
+    // A plain file is overwritten, as any copy would.
+    let out = volume.out();
+    std::fs::write(&out, paint(3, 1 << 20)).expect("a file");
+    for out in [&out, &other.disk] {
+        let export = ["-q", "export", &volume.disk, out];
+        let export = &export[usize::from(out != &other.disk)..];
+        let key = ["--volume-key-file", &volume.key];
+        assert_eq!(luksmith(&[export, &key[..]].concat()).text(), "");
+        let whole = test_image("luks2-default").plaintext_sha256;
+        assert_eq!(sha256_hex(&bytes(out)), whole);
+    }
+    let own = ["-q", "export", &volume.disk, &volume.disk];
+    let own = [&own[..], &["--volume-key-file", &volume.key]].concat();
+    luksmith(&own).fails(5, "in use");
+}
+
 #[test]
 fn the_device_mapper_lines_are_those_that_the_kernel_was_given() {
     for name in ["luks2-default", "luks2-hmac-sha256", "luks1-default"] {

@@ -383,6 +383,20 @@ fn a_failure_leaves_no_file_behind_and_a_file_as_it_was() {
     let empty = scratch.file("empty", b"");
     luksmith(&["luksFormat", &path, &empty, "--size", "20M"]).fails(1, "passphrase is empty");
     assert!(!std::path::Path::new(&path).exists());
+    // The same of a file that is there already and would have to grow.
+    let kept = scratch.file("kept", &paint(0, (1 << 20) + 100));
+    let grown = |options: &[&str]| format(&kept, &[&size[..], options].concat());
+    grown(&["--cipher", "nonsense"]).fails(1, "not supported");
+    grown(&["--uuid", "x"]).fails(1, "36 characters");
+    grown(&["--offset", "3"]).fails(1, "offset");
+    grown(&["--integrity", "nonsense"]).fails(1, "integrity type");
+    grown(&["--offset", "65536"]).fails(1, "the header needs 33554432 bytes");
+    // Growing so far would have had a place for the header, but none for data.
+    grown(&["--offset", "40960", "--luks2-keyslots-size", "512K"]).fails(1, "needs at least");
+    assert!(
+        bytes(&kept) == paint(0, (1 << 20) + 100),
+        "a refused format wrote"
+    );
     let large = scratch.file("large", &paint(0, 1 << 20));
     format(&large, &["--size", "512K"]).fails(1, "would make it smaller");
     assert!(bytes(&large) == paint(0, 1 << 20));
@@ -472,6 +486,25 @@ fn quickstart_does_what_it_says() {
     let disk = text(&entry.expect("a file").expect("an entry").path());
     let verify = luksmith_with(&["verify", &disk], b"correct horse battery staple");
     verify.fails(1, "8 bad sectors");
+}
+
+/// It removed whatever had the name of its file.
+#[cfg(unix)]
+#[test]
+fn quickstart_leaves_a_file_alone_that_it_did_not_make() {
+    let scratch = Scratch::new();
+    let script = "echo mine > $TMPDIR/luksmith-quickstart-$$.img; exec \"$0\" quickstart";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_luksmith")])
+        .env("TMPDIR", scratch.path(""))
+        .output()
+        .expect("a shell");
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let entry = std::fs::read_dir(scratch.path(""))
+        .expect("a folder")
+        .next();
+    let entry = entry.expect("the file is still there").expect("an entry");
+    assert_eq!(std::fs::read(entry.path()).expect("a file"), b"mine\n");
 }
 
 #[test]

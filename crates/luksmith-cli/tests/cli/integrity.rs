@@ -284,6 +284,21 @@ fn tags_are_made_anew_only_where_that_is_allowed() {
     run("check", &disk, &reset).fails(1, "hmac(sha256)");
 }
 
+/// Only one of two devices was looked at, and only its first bytes.
+#[test]
+fn a_format_looks_at_both_devices_and_at_all_headers() {
+    let scratch = Scratch::new();
+    let volume = scratch.image("luks2-default");
+    let meta = scratch.file("meta", &vec![0; 1 << 20]);
+    let before = bytes(&volume);
+    run("format", &meta, &["--data-device", &volume]).fails(1, "there is a LUKS2 header");
+    assert!(bytes(&volume) == before && bytes(&meta) == vec![0; 1 << 20]);
+    let mut damaged = before;
+    damaged.get_mut(..4096).expect("a header").fill(0);
+    let damaged = scratch.file("damaged", &damaged);
+    run("format", &damaged, &[]).fails(1, "there is the secondary header of a LUKS2 volume");
+}
+
 #[test]
 fn wrong_devices_and_options_are_refused_by_name() {
     let scratch = Scratch::new();

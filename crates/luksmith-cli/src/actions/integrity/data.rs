@@ -53,7 +53,7 @@ impl Integrity {
         let device = self.open(false)?;
         self.part.check(&device)?;
         // Only now: what cannot be opened must not empty a file.
-        let mut sink = sink(out, false)?;
+        let mut sink = sink(out, false, context)?;
         let name = self.device.display().to_string();
         let work = self.work("export", &name, out.is_none());
         let options = ExportOptions::new()
