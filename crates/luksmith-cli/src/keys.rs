@@ -8,6 +8,8 @@ use std::{
     io::{self, IsTerminal, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    str::FromStr,
+    sync::Arc,
 };
 
 use clap::Args;
@@ -19,6 +21,41 @@ use crate::{
     failure::{Failure, Kind},
     size::parse_size,
 };
+
+/// A descriptor that the command was started with.
+///
+/// It is taken while the arguments are parsed, before the command opens anything: otherwise a
+/// number that nobody handed over could be the device.
+#[derive(Clone, Debug)]
+pub(crate) struct Descriptor {
+    number: u32,
+    file: Arc<File>,
+}
+
+impl Descriptor {
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl FromStr for Descriptor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text
+            .parse()
+            .map_err(|_| "a number is expected".to_owned())?;
+        let file = luksmith::inherited(number).map_err(|error| error.to_string())?;
+        Ok(Self {
+            number,
+            file: Arc::new(file),
+        })
+    }
+}
 
 /// How a volume is unlocked.
 #[derive(Args, Clone, Debug, Default)]
@@ -38,7 +75,7 @@ pub(crate) struct KeyArgs {
 
     /// Reads the passphrase from an open descriptor, all of it
     #[arg(long, value_name = "N", group = "key-source")]
-    key_fd: Option<u32>,
+    key_fd: Option<Descriptor>,
 
     /// Runs PROGRAM ARGS (split at spaces, no shell); its standard output is the passphrase
     #[arg(long, value_name = "PROGRAM ARGS", group = "key-source")]
@@ -95,9 +132,8 @@ impl KeyArgs {
         match &self.key_file {
             Some(path) => path == Path::new("-"),
             None => {
-                self.key_fd.is_none_or(|number| number == 0)
-                    && self.key_command.is_none()
-                    && self.volume_key_file.is_none()
+                let number = self.key_fd.as_ref().map_or(0, Descriptor::number);
+                number == 0 && self.key_command.is_none() && self.volume_key_file.is_none()
             }
         }
     }
@@ -114,9 +150,9 @@ impl KeyArgs {
                 .key_file_passphrase(path)
                 .map_err(|failure| failure.at(path));
         }
-        if let Some(number) = self.key_fd {
-            context.debug(|| format!("key from descriptor {number}"));
-            return from_descriptor(number);
+        if let Some(descriptor) = &self.key_fd {
+            context.debug(|| format!("key from descriptor {}", descriptor.number()));
+            return whole(&mut descriptor.file());
         }
         if let Some(line) = &self.key_command {
             return from_command(line, context);
@@ -257,13 +293,6 @@ fn skip(source: &mut dyn Read, count: u64) -> io::Result<()> {
         left -= step as u64;
     }
     Ok(())
-}
-
-fn from_descriptor(number: u32) -> Result<Passphrase, Failure> {
-    let path = PathBuf::from(format!("/dev/fd/{number}"));
-    let mut file = File::open(&path)
-        .map_err(|error| Failure::caller(format!("--key-fd {number}: {error}")))?;
-    whole(&mut file)
 }
 
 fn from_command(line: &str, context: &Context) -> Result<Passphrase, Failure> {

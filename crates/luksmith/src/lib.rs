@@ -61,7 +61,7 @@ pub use luksmith_header as header;
 pub use luksmith_integrity as integrity;
 pub use luksmith_keyslot as keyslot;
 pub use luksmith_simd as simd;
-pub use luksmith_sys::process::exclude_from_core_dumps;
+pub use luksmith_sys::process::{exclude_from_core_dumps, inherited};
 pub use rand_core;
 
 pub use copy::{

@@ -1,6 +1,6 @@
 //! `dm-table`: the lines with which the kernel maps a volume.
 
-use std::{fs::OpenOptions, io::Write};
+use std::io::Write;
 
 use clap::Args;
 use luksmith::{DmKey, Volume};
@@ -8,7 +8,7 @@ use luksmith::{DmKey, Volume};
 use crate::{
     context::{Context, print},
     failure::Failure,
-    keys::KeyArgs,
+    keys::{Descriptor, KeyArgs},
     options::{DeviceArgs, LimitArgs},
     unlocking::{Access, Request, TokenArgs},
 };
@@ -27,7 +27,7 @@ pub(crate) struct DmTable {
 
     /// Writes the volume key to this open descriptor
     #[arg(long, value_name = "N")]
-    volume_key_fd: Option<u32>,
+    volume_key_fd: Option<Descriptor>,
 
     #[command(flatten)]
     keys: KeyArgs,
@@ -46,8 +46,8 @@ impl DmTable {
             tokens: Some(&self.tokens),
         };
         let volume = request.open(Access::Read, context, |options| options.keep_volume_key())?;
-        if let Some(number) = self.volume_key_fd {
-            write_key(&volume, number)?;
+        if let Some(descriptor) = &self.volume_key_fd {
+            write_key(&volume, descriptor)?;
         }
         let device = self.device.device.display().to_string();
         let key = match volume.volume_key().filter(|_| self.showkeys) {
@@ -65,13 +65,12 @@ impl DmTable {
     }
 }
 
-fn write_key(volume: &Volume, number: u32) -> Result<(), Failure> {
+fn write_key(volume: &Volume, descriptor: &Descriptor) -> Result<(), Failure> {
     let Some(key) = volume.volume_key() else {
         return Err(Failure::caller("the volume key was not kept"));
     };
-    OpenOptions::new()
-        .write(true)
-        .open(format!("/dev/fd/{number}"))
-        .and_then(|mut file| file.write_all(key.expose()))
-        .map_err(|error| Failure::caller(format!("--volume-key-fd {number}: {error}")))
+    let written = descriptor.file().write_all(key.expose());
+    written.map_err(|error| {
+        Failure::caller(format!("--volume-key-fd {}: {error}", descriptor.number()))
+    })
 }

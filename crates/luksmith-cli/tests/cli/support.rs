@@ -88,6 +88,25 @@ pub(crate) fn options_of() -> Vec<(String, Vec<String>)> {
     names.map(options).collect()
 }
 
+/// Runs `luksmith` from a shell, which opens descriptors for it: `$f` in `redirections` is
+/// `file`.
+#[cfg(unix)]
+pub(crate) fn luksmith_redirected(redirections: &str, file: &str, arguments: &[&str]) -> Answer {
+    let script = format!("f=$1; shift; exec \"$0\" \"$@\" {redirections}");
+    let mut shell = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_luksmith");
+    let base = ["-c", script.as_str(), program, file];
+    answer(shell.args(base).args(arguments), b"")
+}
+
+/// Runs `luksmith` with this as its standard input.
+#[cfg(unix)]
+pub(crate) fn luksmith_from(arguments: &[&str], input: impl Into<Stdio>) -> Answer {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_luksmith"));
+    let output = command.args(arguments).stdin(input).output();
+    Answer::of(output.expect("an answer"))
+}
+
 fn answer(command: &mut Command, input: &[u8]) -> Answer {
     let mut child = command
         .stdin(Stdio::piped())

@@ -5,6 +5,8 @@ use luksmith_testkit::interop::{session_key, skipped};
 use luksmith_testkit::test_image;
 
 use crate::support::{Scratch, bytes, luksmith, luksmith_with, text};
+#[cfg(unix)]
+use crate::support::{luksmith_from, luksmith_redirected};
 
 const TEST: [&str; 2] = ["open", "--test-passphrase"];
 
@@ -46,6 +48,47 @@ fn each_source_of_a_key_opens_the_volume() {
     let by_key = luksmith(&test(&["--volume-key-file", &volume_key, &disk]));
     assert_eq!(by_key.text(), "");
     assert_eq!(bytes(&disk), before, "a test of a key changed the file");
+}
+
+/// `/dev/fd/N` was opened again: what stood in a file was overwritten from its start, and a socket
+/// could not be used at all.
+#[cfg(unix)]
+#[test]
+fn keys_are_written_to_and_read_from_the_descriptor_itself() {
+    use std::{io::Seek as _, io::SeekFrom, io::Write as _, os::fd::OwnedFd, os::unix::net};
+
+    let scratch = Scratch::new();
+    let disk = scratch.image("luks2-default");
+    let known = test_image("luks2-default");
+    let passphrase = known.passphrase.as_bytes();
+    let key = scratch.file("key", passphrase);
+    let keys = scratch.file("keys", b"what stood here before");
+    let table = |to: &str, descriptor: &str| {
+        let arguments = ["dm-table", &disk, "name", "-d", &key, "--volume-key-fd"];
+        luksmith_redirected(to, &keys, &[&arguments[..], &[descriptor]].concat())
+    };
+    assert!(table("3>>\"$f\"", "3").text().starts_with("name: "));
+    let appended = [b"what stood here before", known.volume_key.as_slice()].concat();
+    assert_eq!(bytes(&keys), appended);
+    // Nobody handed it over, so it must not be what the command opens by itself.
+    let before = bytes(&disk);
+    for closed in ["3>&-", "4>&-"] {
+        table(closed, &closed[..1]).fails(1, "Bad file descriptor");
+    }
+    assert!(bytes(&disk) == before);
+    table("3<\"$f\"", "3").fails(1, "--volume-key-fd 3");
+    table("", "x").fails(1, "a number is expected");
+
+    let behind = scratch.file("behind", &[b"1234", passphrase].concat());
+    let mut file = std::fs::File::open(&behind).expect("a file");
+    file.seek(SeekFrom::Start(4)).expect("a position");
+    let key_fd = test(&["--key-fd", "0", &disk]);
+    assert_eq!(luksmith_from(&key_fd, file).text(), "");
+    let (mut here, there) = net::UnixStream::pair().expect("a socket");
+    here.write_all(passphrase).expect("room");
+    drop(here);
+    let there = OwnedFd::from(there);
+    assert_eq!(luksmith_from(&key_fd, there).text(), "");
 }
 
 #[test]
