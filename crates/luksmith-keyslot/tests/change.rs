@@ -133,10 +133,10 @@ fn a_typo_and_a_new_keyslot_cost_nothing_of_what_an_unlocking_may_cost() {
     for _ in 0..3 {
         let typo = passphrase("typo");
         let error = changer.unlock(Unlock::Passphrase(&typo), &options);
-        assert!(
-            matches!(&error, Err(Error::NoKeyslotOpened { report }) if report.first_error().is_none()),
-            "{error:?}"
-        );
+        let Err(Error::NoKeyslotOpened { report }) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(report.first_error(), None);
     }
     let unlocked = changer.unlock(Unlock::Passphrase(&first), &options);
     let unlocked = unlocked.unwrap();

@@ -62,8 +62,8 @@ impl Volume {
     /// first. A volume with lazy initialisation has errors there where nothing was written.
     ///
     /// # Errors
-    /// [`Error::DmWord`] if the name, the device, or the UUID, which names the key in the keyring and
-    /// comes from the header, cannot be a word of a table.
+    /// [`Error::DmWord`] if the name, the device, or the UUID, which names the key in the keyring
+    /// and comes from the header, cannot be a word of a table.
     ///
     /// # Format
     /// docs/formats/luks2.md, "Mapping".

@@ -502,8 +502,8 @@ impl Format {
         Ok(device)
     }
 
-    /// Grows the file to `--size`, unless something is on it that must not be overwritten. Gives the
-    /// length that a file had that is larger now.
+    /// Grows the file to `--size`, unless something is on it that must not be overwritten. Gives
+    /// the length that a file had that is larger now.
     fn grown(
         &self,
         device: FileDevice,
