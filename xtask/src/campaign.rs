@@ -14,6 +14,7 @@ use std::{
 use crate::{
     Failure, Result,
     command::{cargo, output, root},
+    oracle::NEWEST,
 };
 
 /// A campaign: a test and what its record says about it.
@@ -129,9 +130,6 @@ mismatch; in bitmap mode they may hold anything, once marked regions were recalc
 /// Begins the line that a test prints when it has counted another part of its work.
 const PART_DONE: &str = "so far: ";
 
-/// The suite whose records have no suite in their names.
-const NEWEST: &str = "sid";
-
 /// Runs one campaign and writes its record.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let Some((name, rest)) = arguments.split_first() else {
@@ -175,6 +173,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         test.env("LUKSMITH_ORACLE", &oracle)
             .env("LUKSMITH_REQUIRE", "interop");
         command += &format!(" --suite {suite}");
+        // Records of the newest have no suite in their names.
         if suite != NEWEST {
             file += &format!("-{suite}");
         }

@@ -30,6 +30,9 @@ const USERLAND: [&str; 6] = [
     "coreutils",
 ];
 
+/// The suite with the newest cryptsetup and Linux, with which the records are made.
+pub(crate) const NEWEST: &str = "sid";
+
 /// First process of the booted system.
 const INIT: &str = include_str!("oracle/init.sh");
 

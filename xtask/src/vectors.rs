@@ -32,7 +32,7 @@ const BUDGET: u64 = 25 << 20;
 
 /// Makes every image, or those whose name contains one of the words given.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let mut suite = "sid".to_owned();
+    let mut suite = oracle::NEWEST.to_owned();
     let mut wanted: Vec<&String> = Vec::new();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {

@@ -8,12 +8,7 @@
 #[expect(dead_code, reason = "the common module serves several tests")]
 mod common;
 
-use std::{
-    fs,
-    io::Write as _,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, io::Write as _, path::Path, process::Stdio};
 
 use common::{device, image, passphrase, run, with_changer};
 use luksmith_block::{BlockDevice, SectorSize};
@@ -24,34 +19,22 @@ use luksmith_keyslot::{
     change::{Changer, HeaderBackup, KeyslotPlan, LastKeyslot},
     unlock::{Unlock, UnlockOptions},
 };
-use luksmith_testkit::{CrashDevice, CrashOptions, Image, Oracle, Prng, interop};
+use luksmith_testkit::{CrashDevice, CrashOptions, Image, Prng};
 
 const FIRST: &str = "correct horse battery staple";
 
-/// The real program: of this machine, or of the oracle's userland.
-enum Cryptsetup {
-    Here(std::path::PathBuf),
-    Oracle(Oracle),
-}
+/// The real program.
+struct Cryptsetup(luksmith_testkit::Cryptsetup);
 
 impl Cryptsetup {
     fn find() -> Option<Self> {
-        if let Some(oracle) = Oracle::find() {
-            return Some(Self::Oracle(oracle));
-        }
-        interop::program("cryptsetup").map(Self::Here)
-    }
-
-    fn command(&self) -> Command {
-        match self {
-            Self::Here(path) => Command::new(path),
-            Self::Oracle(oracle) => oracle.program("cryptsetup").unwrap(),
-        }
+        luksmith_testkit::Cryptsetup::find().map(Self)
     }
 
     /// Runs it with `stdin` and gives its exit status, and what it said on a failure.
     fn run(&self, arguments: &[&str], file: &Path, stdin: &str) -> (Option<i32>, String) {
         let mut child = self
+            .0
             .command()
             .args(arguments)
             .arg(file)
@@ -112,7 +95,7 @@ fn check(cryptsetup: &Cryptsetup, bytes: &[u8], good: &[(&str, u32)], bad: &[&st
     fs::write(&key, good.first().unwrap().0).unwrap();
     let new = folder.path().join("new");
     fs::write(&new, "theirs").unwrap();
-    let mut command = cryptsetup.command();
+    let mut command = cryptsetup.0.command();
     command
         .args(["luksAddKey", "-q", "--pbkdf", "pbkdf2"])
         .args(["--pbkdf-force-iterations", "1000", "--key-file"])
@@ -275,7 +258,7 @@ fn cryptsetup_takes_our_conversions_and_their_backups() {
     for (name, volume, ours) in [("1", &bytes, &first.0), ("2", &converted, &second.0)] {
         fs::write(&file, volume).unwrap();
         let theirs = folder.path().join(name);
-        let mut command = cryptsetup.command();
+        let mut command = cryptsetup.0.command();
         command.arg("luksHeaderBackup").arg(&file);
         command.arg("--header-backup-file").arg(&theirs);
         assert!(command.output().unwrap().status.success());
@@ -286,7 +269,7 @@ fn cryptsetup_takes_our_conversions_and_their_backups() {
         fs::write(&file, damaged).unwrap();
         let backup = folder.path().join(format!("ours {name}"));
         fs::write(&backup, ours).unwrap();
-        let mut command = cryptsetup.command();
+        let mut command = cryptsetup.0.command();
         command.args(["luksHeaderRestore", "-q"]).arg(&file);
         command.arg("--header-backup-file").arg(&backup);
         let output = command.output().unwrap();

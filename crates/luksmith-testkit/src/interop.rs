@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::CString,
+    fs::OpenOptions,
     io::{self, Write},
     path::PathBuf,
     thread,
@@ -65,15 +66,23 @@ pub fn session_key(description: &str, key: &[u8]) -> bool {
     }
 }
 
-fn missing(what: &str) {
+pub(crate) fn missing(what: &str) {
     assert!(!is_required(), "LUKSMITH_REQUIRE=interop, but {what}");
     skipped(what);
 }
 
-/// Says that the test of this thread did not run, past the capture that hides what a test prints.
+/// Says that the test of this thread did not run, past the capture that hides what a test prints,
+/// and in the file that `LUKSMITH_NOT_RUN` names.
 pub fn skipped(why: &str) {
     let thread = thread::current();
     let test = thread.name().unwrap_or("a test");
     // Who closed standard error does not want to know.
     let _ = writeln!(io::stderr(), "NOT RUN: {test}: {why}");
+    if let Some(path) = env::var_os("LUKSMITH_NOT_RUN") {
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        // In one piece: other tests write there too.
+        let line = format!("{test}: {why}\n");
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("a list of what did not run");
+    }
 }

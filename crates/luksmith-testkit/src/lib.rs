@@ -9,6 +9,7 @@
 
 mod counting;
 mod crash;
+mod cryptsetup;
 mod fault;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
@@ -28,6 +29,7 @@ mod write_log;
 
 pub use counting::{CountingDevice, Counts};
 pub use crash::{CrashDevice, CrashOptions, CrashPoint, Event, Fates, Recording};
+pub use cryptsetup::Cryptsetup;
 pub use fault::{Among, FAULT_FAILURE, Fault, FaultDevice, FaultPlan};
 pub use hook::HookDevice;
 pub use image::{Image, PIECE_BYTES, Piece};

@@ -53,6 +53,12 @@ impl Oracle {
         Self::at(&env::var_os("LUKSMITH_ORACLE").map_or_else(default_folder, PathBuf::from))
     }
 
+    /// Gives the oracle of a Debian release that was prepared on this machine.
+    #[must_use]
+    pub fn of_suite(name: &str) -> Option<Self> {
+        Self::at(&prepared().join(name))
+    }
+
     /// Gives the oracle that was prepared in `folder`, if one was.
     #[must_use]
     pub fn at(folder: &Path) -> Option<Self> {
@@ -244,9 +250,12 @@ fn default_folder() -> PathBuf {
         .lines()
         .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
         .unwrap_or("unknown");
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/oracle")
-        .join(name)
+    prepared().join(name)
+}
+
+/// Where the oracles are prepared.
+fn prepared() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/oracle")
 }
 
 /// Gives a file's name as QEMU takes it: with commas doubled.

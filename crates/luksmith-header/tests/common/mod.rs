@@ -5,11 +5,10 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
 };
 
 use luksmith_block::{MemDevice, SectorSize};
-use luksmith_testkit::interop;
 
 /// A source that never has any.
 pub(crate) struct NoRandom;
@@ -47,26 +46,25 @@ pub(crate) fn device(image: &[u8]) -> MemDevice {
     MemDevice::from_bytes(image, SectorSize::S512)
 }
 
-/// The installed cryptsetup, working on files in a folder of its own.
+/// The real cryptsetup, working on files in a folder of its own.
 pub(crate) struct Cryptsetup {
-    path: PathBuf,
+    program: luksmith_testkit::Cryptsetup,
     folder: tempfile::TempDir,
 }
 
 impl Cryptsetup {
     pub(crate) fn find() -> Option<Self> {
-        let path = interop::program("cryptsetup")?;
-        let folder = tempfile::tempdir().expect("a folder for the files");
-        Some(Self { path, folder })
+        luksmith_testkit::Cryptsetup::find().map(Self::of)
     }
 
-    /// Tells whether it is the version that the rules were measured with.
-    pub(crate) fn is_measured_version(&self) -> bool {
-        let output = Command::new(&self.path)
-            .arg("--version")
-            .output()
-            .expect("it runs");
-        String::from_utf8_lossy(&output.stdout).contains(" 2.8.")
+    /// The rules and layouts were measured with cryptsetup 2.8.
+    pub(crate) fn newest() -> Option<Self> {
+        luksmith_testkit::Cryptsetup::newest().map(Self::of)
+    }
+
+    fn of(program: luksmith_testkit::Cryptsetup) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the files");
+        Self { program, folder }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -84,7 +82,8 @@ impl Cryptsetup {
     }
 
     pub(crate) fn output<I: AsRef<OsStr>>(&self, arguments: &[I]) -> Output {
-        Command::new(&self.path)
+        self.program
+            .command()
             .args(arguments)
             .current_dir(self.folder.path())
             .output()

@@ -2,16 +2,12 @@
 
 use std::{
     fs,
-    path::PathBuf,
-    process::{Command, Stdio},
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
 
-use luksmith_testkit::{
-    Oracle, interop,
-    mangled::{Repair, Verdict},
-};
+use luksmith_testkit::mangled::{Repair, Verdict};
 
 /// Longest that one question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,50 +18,24 @@ const NOT_ASKED: i32 = -1;
 /// Status that stands for "did not finish in time".
 pub(crate) const TOO_LONG: i32 = 99;
 
-/// The program that is installed, or the one that `cargo xtask oracle` unpacked, of any version.
-enum Place {
-    Installed(PathBuf),
-    Unpacked(Oracle),
-}
-
-impl Place {
-    fn command(&self) -> Command {
-        match self {
-            Self::Installed(path) => Command::new(path),
-            Self::Unpacked(oracle) => oracle.program("cryptsetup").expect("it was unpacked"),
-        }
-    }
-}
-
 pub(crate) struct Cryptsetup {
-    place: Place,
-    version: String,
+    program: luksmith_testkit::Cryptsetup,
     folder: tempfile::TempDir,
 }
 
 impl Cryptsetup {
-    /// Finds the program of the oracle that the variable `LUKSMITH_ORACLE` names, else the
-    /// installed one, or says that there is none.
-    pub(crate) fn find() -> Option<Self> {
-        let place = match std::env::var_os("LUKSMITH_ORACLE") {
-            Some(_) => Place::Unpacked(interop::oracle()?),
-            None => Place::Installed(interop::program("cryptsetup")?),
-        };
-        let output = place.command().arg("--version").output().expect("it runs");
-        let version = String::from_utf8_lossy(&output.stdout);
+    /// The record is of cryptsetup 2.8.
+    pub(crate) fn newest() -> Option<Self> {
+        let program = luksmith_testkit::Cryptsetup::newest()?;
         let folder = tempfile::tempdir().expect("a folder for the copies");
         for word in ["one", "two", "wrong"] {
             fs::write(folder.path().join(word), word).expect("a key file");
         }
-        Some(Self {
-            place,
-            version: version.lines().next().unwrap_or_default().to_string(),
-            folder,
-        })
+        Some(Self { program, folder })
     }
 
     pub(crate) fn version(&self) -> &str {
-        &self.version
+        self.program.version()
     }
 
     /// Asks what it makes of an image.
@@ -97,7 +67,7 @@ impl Cryptsetup {
 
     fn run(&self, arguments: &[&std::ffi::OsStr]) -> i32 {
         let mut child = self
-            .place
+            .program
             .command()
             .args(arguments)
             .stdin(Stdio::null())
