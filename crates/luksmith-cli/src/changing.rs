@@ -16,7 +16,7 @@ use crate::{
     context::Context,
     devices,
     failure::Failure,
-    keys::KeyArgs,
+    keys::{KeyArgs, PassphraseArgs},
     options::{DeviceArgs, LimitArgs},
     unlocking,
 };
@@ -76,7 +76,7 @@ pub(crate) fn unlock(
         let unlocked = changer.unlock(Unlock::VolumeKey(&key), options);
         return unlocked.map_err(refused);
     }
-    with_passphrase(path, keys, prompt, context, |passphrase| {
+    with_passphrase(path, &keys.passphrase, prompt, context, |passphrase| {
         changer.unlock(Unlock::Passphrase(passphrase), options)
     })
 }
@@ -84,18 +84,14 @@ pub(crate) fn unlock(
 /// Gets a passphrase and does something with it, again while a person mistypes.
 pub(crate) fn with_passphrase<T>(
     path: &Path,
-    keys: &KeyArgs,
+    keys: &PassphraseArgs,
     prompt: &str,
     context: &Context,
     mut action: impl FnMut(&Passphrase) -> Result<T, Error>,
 ) -> Result<T, Failure> {
-    let mut tries_left = if keys.asks_a_person() {
-        keys.tries.max(1)
-    } else {
-        1
-    };
+    let mut tries_left = keys.tries();
     loop {
-        let passphrase = keys.passphrase(prompt, context)?;
+        let passphrase = keys.read(prompt, context)?;
         tries_left -= 1;
         match action(&passphrase) {
             Err(error @ Error::NoKeyslotOpened { .. }) if tries_left > 0 => {

@@ -44,7 +44,22 @@ pub(crate) struct Cli {
 
 /// Gives the definition of the whole command line.
 pub(crate) fn command() -> Command {
-    Cli::command()
+    repeatable(Cli::command())
+}
+
+/// Lets flags stand twice, as cryptsetup does.
+fn repeatable(command: Command) -> Command {
+    let is_flag = |arg: &Arg| matches!(arg.get_action(), ArgAction::SetTrue);
+    command
+        .mut_args(|arg| {
+            let id = arg.get_id().clone();
+            if is_flag(&arg) {
+                arg.overrides_with(id)
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(repeatable)
 }
 
 /// Does what the arguments say; gives what the report of a failure needs.

@@ -57,20 +57,26 @@ impl FromStr for Descriptor {
     }
 }
 
-/// How a volume is unlocked.
+/// Where a passphrase comes from.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Keys")]
-pub(crate) struct KeyArgs {
+pub(crate) struct PassphraseArgs {
     /// Reads the passphrase from FILE, all of it; `-` is standard input
     #[arg(short = 'd', long, value_name = "FILE", group = "key-source")]
     key_file: Option<PathBuf>,
 
-    /// Skips the first bytes of the key file
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "key_file")]
+    /// Skips the first bytes of the key file or of standard input
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "key_command")]
     keyfile_offset: Option<u64>,
 
-    /// Reads exactly this much of the key file
-    #[arg(short = 'l', long, value_name = "SIZE", value_parser = parse_size, requires = "key_file")]
+    /// Reads exactly this much of the key file or of standard input
+    #[arg(
+        short = 'l',
+        long,
+        value_name = "SIZE",
+        value_parser = parse_size,
+        conflicts_with = "key_command"
+    )]
     keyfile_size: Option<u64>,
 
     /// Reads the passphrase from an open descriptor, all of it
@@ -81,39 +87,101 @@ pub(crate) struct KeyArgs {
     #[arg(long, value_name = "PROGRAM ARGS", group = "key-source")]
     key_command: Option<String>,
 
+    /// How often to ask on a terminal
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 3)]
+    tries: u32,
+}
+
+/// How a volume is unlocked, or which keys a new one gets.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Keys")]
+pub(crate) struct KeyArgs {
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseArgs,
+
     /// Reads the volume key itself from FILE
-    #[arg(
-        long,
-        value_name = "FILE",
-        group = "key-source",
-        alias = "master-key-file"
-    )]
+    #[arg(long, value_name = "FILE", alias = "master-key-file")]
     pub(crate) volume_key_file: Option<PathBuf>,
 
     /// Uses only this keyslot
     #[arg(short = 'S', long, value_name = "N")]
     pub(crate) key_slot: Option<u32>,
-
-    /// How often to ask on a terminal
-    #[arg(short = 'T', long, value_name = "N", default_value_t = 3)]
-    pub(crate) tries: u32,
 }
 
 impl KeyArgs {
-    /// Tells whether a person is asked, who may mistype.
-    pub(crate) fn asks_a_person(&self) -> bool {
-        self.key_file.is_none()
-            && self.key_fd.is_none()
-            && self.key_command.is_none()
-            && io::stdin().is_terminal()
+    /// Tells whether an option says where the passphrase is.
+    pub(crate) fn is_named(&self) -> bool {
+        self.passphrase.is_named()
     }
 
-    /// Tells whether an option says where the key is.
+    /// Takes the passphrase from `file`, for actions that name it as an argument.
+    pub(crate) fn or_file(&self, file: Option<&Path>) -> Result<Self, Failure> {
+        Ok(Self {
+            passphrase: self.passphrase.or_file(file)?,
+            ..self.clone()
+        })
+    }
+
+    /// Tells whether the key that unlocks comes from standard input.
+    pub(crate) fn uses_standard_input(&self) -> bool {
+        self.volume_key_file.is_none() && self.passphrase.uses_standard_input()
+    }
+
+    /// Gives the volume key that unlocks, if there is one. It takes the place of a passphrase, so
+    /// that only one of the two can be meant.
+    pub(crate) fn volume_key(&self) -> Result<Option<CandidateKey>, Failure> {
+        if self.volume_key_file.is_some() && self.is_named() {
+            return Err(Failure::caller(
+                "--volume-key-file and an option that names a passphrase: either unlocks; give one",
+            ));
+        }
+        self.new_volume_key()
+    }
+
+    /// Gives the volume key that a new volume is to have, if there is one. Its passphrase is
+    /// another thing.
+    pub(crate) fn new_volume_key(&self) -> Result<Option<CandidateKey>, Failure> {
+        self.volume_key_file.as_deref().map(volume_key).transpose()
+    }
+
+    /// Fails if an option names a key, with what it is of no use for.
+    pub(crate) fn refuse(&self, why: &str) -> Result<(), Failure> {
+        let slice = [self.passphrase.keyfile_offset, self.passphrase.keyfile_size];
+        let given = [
+            ("--key-file", self.passphrase.key_file.is_some()),
+            ("--keyfile-offset or --keyfile-size", slice != [None; 2]),
+            ("--key-fd", self.passphrase.key_fd.is_some()),
+            ("--key-command", self.passphrase.key_command.is_some()),
+            ("--volume-key-file", self.volume_key_file.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(Failure::caller(format!("{name}: {why}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl PassphraseArgs {
+    /// Tells whether a person is asked, who may mistype.
+    pub(crate) fn asks_a_person(&self) -> bool {
+        !self.is_named() && io::stdin().is_terminal()
+    }
+
+    /// Tells how often a passphrase may be wrong.
+    pub(crate) fn tries(&self) -> u32 {
+        if self.asks_a_person() {
+            self.tries.max(1)
+        } else {
+            1
+        }
+    }
+
+    /// Tells whether an option says where the passphrase is.
     pub(crate) fn is_named(&self) -> bool {
         self.key_file.is_some() || self.key_fd.is_some() || self.key_command.is_some()
     }
 
-    /// Takes the key from `file`, for actions that name it as an argument.
+    /// Takes the passphrase from `file`, for actions that name it as an argument.
     pub(crate) fn or_file(&self, file: Option<&Path>) -> Result<Self, Failure> {
         let mut keys = self.clone();
         if let Some(path) = file {
@@ -127,23 +195,19 @@ impl KeyArgs {
         Ok(keys)
     }
 
-    /// Tells whether the key comes from standard input.
+    /// Tells whether the passphrase comes from standard input.
     pub(crate) fn uses_standard_input(&self) -> bool {
         match &self.key_file {
             Some(path) => path == Path::new("-"),
             None => {
                 let number = self.key_fd.as_ref().map_or(0, Descriptor::number);
-                number == 0 && self.key_command.is_none() && self.volume_key_file.is_none()
+                number == 0 && self.key_command.is_none()
             }
         }
     }
 
     /// Gives the passphrase. `prompt` asks for it on a terminal.
-    pub(crate) fn passphrase(
-        &self,
-        prompt: &str,
-        context: &Context,
-    ) -> Result<Passphrase, Failure> {
+    pub(crate) fn read(&self, prompt: &str, context: &Context) -> Result<Passphrase, Failure> {
         if let Some(path) = &self.key_file {
             context.debug(|| format!("key file {}", path.display()));
             return self
@@ -152,58 +216,53 @@ impl KeyArgs {
         }
         if let Some(descriptor) = &self.key_fd {
             context.debug(|| format!("key from descriptor {}", descriptor.number()));
-            return whole(&mut descriptor.file());
+            return self.slice().read(&mut descriptor.file());
         }
         if let Some(line) = &self.key_command {
             return from_command(line, context);
         }
         if self.asks_a_person() {
+            self.slice().refuse("--keyfile-offset and --keyfile-size")?;
             return ask(prompt);
         }
         context.debug(|| "key from the first line of standard input".to_owned());
-        first_line()
+        first_line(&self.slice())
+    }
+
+    fn slice(&self) -> Slice {
+        Slice {
+            offset: self.keyfile_offset,
+            size: self.keyfile_size,
+        }
     }
 
     fn key_file_passphrase(&self, path: &Path) -> Result<Passphrase, Failure> {
-        let slice = Slice {
-            offset: self.keyfile_offset.unwrap_or(0),
-            size: self.keyfile_size,
-        };
         if path == Path::new("-") {
-            let passphrase = slice.read(&mut standard_input()?)?;
+            let passphrase = self.slice().read(&mut standard_input()?)?;
             // An empty file is an empty passphrase; an empty pipe is a program that failed.
             if passphrase.is_empty() {
                 return Err(Failure::caller("standard input gives no passphrase"));
             }
             Ok(passphrase)
         } else {
-            slice.read_file(path)
+            self.slice().read_file(path)
         }
     }
 
     /// Gives the passphrase of a new volume, asked for twice on a terminal unless `once`.
-    pub(crate) fn new_passphrase(
+    pub(crate) fn read_new(
         &self,
         prompt: &str,
         once: bool,
         context: &Context,
     ) -> Result<Passphrase, Failure> {
-        let has_volume_key = self.volume_key_file.is_some();
-        let person = self.asks_a_person() || (has_volume_key && io::stdin().is_terminal());
-        let passphrase = if person && !once {
+        let passphrase = if self.asks_a_person() && !once {
+            self.slice().refuse("--keyfile-offset and --keyfile-size")?;
             ask_twice(prompt)?
         } else {
-            self.passphrase(prompt, context)?
+            self.read(prompt, context)?
         };
         refuse_empty(passphrase)
-    }
-
-    /// Gives the volume key from its file, if there is one.
-    pub(crate) fn volume_key(&self) -> Result<Option<CandidateKey>, Failure> {
-        let Some(path) = &self.volume_key_file else {
-            return Ok(None);
-        };
-        volume_key(path).map(Some)
     }
 }
 
@@ -228,18 +287,29 @@ pub(crate) fn volume_key(path: &Path) -> Result<CandidateKey, Failure> {
 
 /// A part of a key file.
 struct Slice {
-    offset: u64,
+    offset: Option<u64>,
     size: Option<u64>,
 }
 
 impl Slice {
+    /// Fails if a part is asked for of what a person types.
+    fn refuse(&self, options: &str) -> Result<(), Failure> {
+        if self.offset.is_none() && self.size.is_none() {
+            return Ok(());
+        }
+        Err(Failure::caller(format!(
+            "{options} are for files and standard input, not for what is typed"
+        )))
+    }
+
     /// Reads the part of a file.
     fn read_file(&self, path: &Path) -> Result<Passphrase, Failure> {
         let mut file = File::open(path).map_err(|error| unreadable(&error))?;
+        let offset = self.offset.unwrap_or(0);
         let rest = Slice {
             // A pipe cannot be positioned: its first bytes are read and thrown away.
-            offset: match file.seek(SeekFrom::Start(self.offset)) {
-                Ok(_) => 0,
+            offset: match file.seek(SeekFrom::Start(offset)) {
+                Ok(_) => None,
                 Err(_) => self.offset,
             },
             size: self.size,
@@ -248,20 +318,21 @@ impl Slice {
     }
 
     fn read(&self, source: &mut dyn Read) -> Result<Passphrase, Failure> {
-        skip(source, self.offset).map_err(|error| unreadable(&error))?;
+        let offset = self.offset.unwrap_or(0);
+        skip(source, offset).map_err(|error| unreadable(&error))?;
         let Some(size) = self.size else {
             return whole(source);
         };
         let max = usize::try_from(size).unwrap_or(usize::MAX);
         if max > MAX_PASSPHRASE_BYTES {
             return Err(Failure::caller(format!(
-                "--keyfile-size {size}: a passphrase has at most {MAX_PASSPHRASE_BYTES} bytes"
+                "key size {size}: a passphrase has at most {MAX_PASSPHRASE_BYTES} bytes"
             )));
         }
         let passphrase = whole(&mut source.take(size))?;
         if passphrase.len() < max {
             return Err(Failure::caller(format!(
-                "only {} of the {size} bytes that --keyfile-size asks for could be read",
+                "only {} of the {size} bytes asked for could be read",
                 passphrase.len()
             )));
         }
@@ -365,11 +436,11 @@ pub(crate) struct NewKeyArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) new_keyfile: Option<PathBuf>,
 
-    /// Skips the first bytes of that file
+    /// Skips the first bytes of that file, or of standard input
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     new_keyfile_offset: Option<u64>,
 
-    /// Reads exactly this much of it
+    /// Reads exactly this much of either
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     new_keyfile_size: Option<u64>,
 
@@ -396,12 +467,15 @@ impl NewKeyArgs {
             (Some(path), None) => Some(path),
             (None, path) => path.as_deref(),
         };
+        let slice = Slice {
+            offset: self.new_keyfile_offset,
+            size: self.new_keyfile_size,
+        };
+        if file.is_none() && io::stdin().is_terminal() {
+            slice.refuse("--new-keyfile-offset and --new-keyfile-size")?;
+        }
         let passphrase = match file {
             Some(path) => {
-                let slice = Slice {
-                    offset: self.new_keyfile_offset.unwrap_or(0),
-                    size: self.new_keyfile_size,
-                };
                 context.debug(|| format!("new key from {}", path.display()));
                 let read = if path == Path::new("-") {
                     slice.read(&mut standard_input()?)
@@ -412,7 +486,7 @@ impl NewKeyArgs {
             }
             None if io::stdin().is_terminal() && self.force_password => ask(prompt)?,
             None if io::stdin().is_terminal() => ask_twice(prompt)?,
-            None => first_line()?,
+            None => first_line(&slice)?,
         };
         refuse_empty(passphrase)
     }
@@ -427,14 +501,21 @@ fn refuse_empty(passphrase: Passphrase) -> Result<Passphrase, Failure> {
     Ok(passphrase)
 }
 
-/// Reads standard input up to the first newline, and not a byte further: the next line may be the
-/// next passphrase.
-fn first_line() -> Result<Passphrase, Failure> {
+/// Reads standard input up to the first newline, or a part of it, and not a byte further: the next
+/// line may be the next passphrase.
+fn first_line(slice: &Slice) -> Result<Passphrase, Failure> {
+    let mut source = standard_input()?;
+    // What is skipped may hold newlines.
+    skip(&mut source, slice.offset.unwrap_or(0)).map_err(|error| unreadable(&error))?;
     let mut line = FirstLine {
-        source: standard_input()?,
+        source,
         ended: false,
     };
-    let passphrase = whole(&mut line)?;
+    let rest = Slice {
+        offset: None,
+        size: slice.size,
+    };
+    let passphrase = rest.read(&mut line)?;
     if passphrase.is_empty() {
         return Err(Failure::caller("standard input gives no passphrase"));
     }

@@ -197,10 +197,9 @@ impl Request<'_> {
             }
         }
         let prompt = format!("Enter passphrase for {}: ", path.display());
-        let person = self.keys.asks_a_person();
-        let mut tries_left = if person { self.keys.tries.max(1) } else { 1 };
+        let mut tries_left = self.keys.passphrase.tries();
         loop {
-            let passphrase = self.keys.passphrase(&prompt, context)?;
+            let passphrase = self.keys.passphrase.read(&prompt, context)?;
             tries_left -= 1;
             match attempt(Way::Key(Unlock::Passphrase(&passphrase))) {
                 Err(error) if tries_left > 0 && error.kind() == ErrorKind::WrongKey => {

@@ -50,6 +50,8 @@ impl LuksDump {
         if self.dump_volume_key {
             return self.dump_key(context);
         }
+        self.keys
+            .refuse("a dump without --dump-volume-key takes no key")?;
         let path = self.device.header_path();
         let device = devices::reader(path)?;
         let header = devices::header(&self.device, &device, &self.limits)?;

@@ -180,9 +180,11 @@ impl Format {
         let keys = self.keys.or_file(self.key.as_deref())?;
         // Options and key first: a mistake in them must not leave a file behind.
         let mut options = self.options(&keys, context)?;
-        let volume_key = keys.volume_key()?;
+        let volume_key = keys.new_volume_key()?;
         let prompt = format!("Enter passphrase for {}: ", path.display());
-        let passphrase = keys.new_passphrase(&prompt, self.force_password, context)?;
+        let passphrase = keys
+            .passphrase
+            .read_new(&prompt, self.force_password, context)?;
         self.check_entropy(&passphrase)?;
         let mut new_keys = NewKeys::passphrase(&passphrase);
         if let Some(key) = volume_key {

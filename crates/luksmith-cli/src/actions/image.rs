@@ -104,9 +104,9 @@ impl Build {
         let options = self.options(context)?;
         let workload = self.workload.as_deref().map(workload).transpose()?;
         let (mut plain, len) = self.plaintext(input)?;
-        let volume_key = self.keys.volume_key()?;
+        let volume_key = self.keys.new_volume_key()?;
         let prompt = format!("Enter passphrase for {}: ", output.display());
-        let passphrase = self.keys.new_passphrase(&prompt, false, context)?;
+        let passphrase = self.keys.passphrase.read_new(&prompt, false, context)?;
         if !context.batch {
             eprintln!(
                 "note: this image has no tags: whoever can write it changes it unnoticed, and older \
@@ -204,8 +204,7 @@ impl Build {
             Failure::caller("--size is needed: this input does not tell how long it is").at(path)
         };
         if path == Path::new("-") {
-            let key_too = self.keys.volume_key_file.is_some() || self.keys.uses_standard_input();
-            if key_too {
+            if self.keys.passphrase.uses_standard_input() {
                 return Err(Failure::caller(
                     "standard input gives the plaintext, so the key has to come from --key-file, \
                      --key-fd or --key-command",

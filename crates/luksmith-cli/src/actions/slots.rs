@@ -20,7 +20,7 @@ use crate::{
     context::Context,
     failure::Failure,
     kdf_options::KdfArgs,
-    keys::{KeyArgs, NewKeyArgs},
+    keys::{KeyArgs, NewKeyArgs, PassphraseArgs},
     options::{DeviceArgs, LimitArgs},
 };
 
@@ -62,7 +62,7 @@ pub(crate) struct AddKey {
     unbound: bool,
 
     /// Size of the unbound key in bits
-    #[arg(short = 's', long, value_name = "BITS")]
+    #[arg(short = 's', long, value_name = "BITS", requires = "unbound")]
     key_size: Option<u32>,
 
     /// When the new keyslot is tried (LUKS2)
@@ -90,6 +90,8 @@ impl AddKey {
         changing::change(&self.device, &self.limits, |changer, path| {
             let at = |error| Failure::from(error).at(path);
             if self.unbound {
+                self.keys
+                    .refuse("--unbound makes a new key, which no other one unlocks")?;
                 let bits = self.key_size.unwrap_or(0);
                 if bits == 0 || !bits.is_multiple_of(8) {
                     return Err(Failure::caller(format!(
@@ -174,8 +176,12 @@ pub(crate) struct RemoveKey {
     /// File with the key to be removed; without it the passphrase is asked for
     key: Option<PathBuf>,
 
+    /// Uses only this keyslot
+    #[arg(short = 'S', long, value_name = "N", help_heading = "Keys")]
+    key_slot: Option<u32>,
+
     #[command(flatten)]
-    keys: KeyArgs,
+    keys: PassphraseArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -184,16 +190,13 @@ impl RemoveKey {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let keys = self.keys.or_file(self.key.as_deref())?;
         changing::change(&self.device, &self.limits, |changer, path| {
-            let options = unlock_options(keys.key_slot, Scope::AnyKey, &self.limits);
+            let options = unlock_options(self.key_slot, Scope::AnyKey, &self.limits);
             let prompt = "Enter passphrase to be deleted: ";
             let found = changing::with_passphrase(path, &keys, prompt, context, |passphrase| {
                 changer.unlock(luksmith::Unlock::Passphrase(passphrase), &options)
             })?;
-            let Some(number) = found.keyslot else {
-                return Err(Failure::caller(
-                    "a passphrase is needed, not the volume key",
-                ));
-            };
+            // A passphrase opens a keyslot, so there is one.
+            let number = found.keyslot.unwrap_or_default();
             let last = last(changer, number, context)?;
             let removed = changer.remove(number, last);
             removed.map_err(|error| Failure::from(error).at(path))?;
@@ -212,7 +215,7 @@ pub(crate) struct KillSlot {
     slot: u32,
 
     #[command(flatten)]
-    keys: KeyArgs,
+    keys: PassphraseArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -356,7 +359,12 @@ pub(crate) struct ConvertKey {
     #[command(flatten)]
     kdf: KdfArgs,
     #[command(flatten)]
-    keys: KeyArgs,
+    keys: PassphraseArgs,
+
+    /// Uses only this keyslot
+    #[arg(short = 'S', long, value_name = "N", help_heading = "Keys")]
+    key_slot: Option<u32>,
+
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -366,7 +374,7 @@ impl ConvertKey {
         changing::change(&self.device, &self.limits, |changer, path| {
             let plan = self.kdf.plan(changer.header(), context)?;
             let prompt = "Enter passphrase for keyslot to be converted: ";
-            let options = unlock_options(self.keys.key_slot, Scope::AnyKey, &self.limits);
+            let options = unlock_options(self.key_slot, Scope::AnyKey, &self.limits);
             self.backup.with(|file| {
                 changing::with_passphrase(path, &self.keys, prompt, context, |passphrase| {
                     let unlock = luksmith::Unlock::Passphrase(passphrase);

@@ -6,6 +6,7 @@ mod format;
 mod header;
 mod image;
 mod integrity;
+mod keys;
 mod policy;
 mod resize;
 mod support;
