@@ -6,6 +6,7 @@
 use luksmith_block::{SectorNumber, SectorSize};
 use luksmith_crypt::{CipherSpec, SectorCipher};
 use luksmith_hash::{Hash, HashName};
+use luksmith_testkit::unhex;
 
 const FIRST: SectorNumber = SectorNumber::new(8);
 
@@ -15,12 +16,6 @@ fn plain(size: SectorSize) -> Vec<u8> {
 
 fn key(bytes: u8) -> Vec<u8> {
     (0..bytes).collect()
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2)
-        .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).expect("two hex digits"))
-        .collect()
 }
 
 #[test]
@@ -55,7 +50,7 @@ fn length_preserving_ciphers_write_what_the_kernel_wrote() {
         let cipher = SectorCipher::new(&spec, &key(key_bytes), size).unwrap();
         let mut data = plain(size);
         cipher.encrypt_in_place(FIRST, &mut data).unwrap();
-        assert_eq!(data[..16], hex(start), "{spec} {size}");
+        assert_eq!(data[..16], unhex(start), "{spec} {size}");
         cipher.decrypt_in_place(FIRST, &mut data).unwrap();
         assert_eq!(data, plain(size), "{spec} {size}");
     }
@@ -344,7 +339,7 @@ fn every_cipher_and_iv_writes_what_the_kernel_wrote() {
             .unwrap();
         let mut found = [0; 32];
         Hash::digest(HashName::Sha256, &[&data], &mut found).unwrap();
-        assert_eq!(found[..], hex(digest), "{text} {size}");
+        assert_eq!(found[..], unhex(digest), "{text} {size}");
         cipher
             .decrypt_in_place(SectorNumber::ZERO, &mut data)
             .unwrap();

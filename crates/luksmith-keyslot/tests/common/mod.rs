@@ -15,7 +15,7 @@ use luksmith_keyslot::{
     change::Changer,
     unlock::{Unlock, UnlockOptions, Unlocked, unlock},
 };
-use luksmith_testkit::Prng;
+use luksmith_testkit::{Prng, unhex};
 
 /// A row of the list: image, passphrase, volume key.
 pub(crate) struct Golden {
@@ -26,16 +26,6 @@ pub(crate) struct Golden {
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testvectors/keyslots")
-}
-
-pub(crate) fn unhex(text: &str) -> Vec<u8> {
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| {
-            let pair = std::str::from_utf8(pair).expect("vectors are ASCII");
-            u8::from_str_radix(pair, 16).expect("vectors are hexadecimal")
-        })
-        .collect()
 }
 
 /// Every image of the list.
