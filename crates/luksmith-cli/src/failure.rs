@@ -159,7 +159,7 @@ impl Failure {
 
 /// What the library advises its callers, and what that is here: the option that does it, or nothing
 /// where there is none.
-const ADVICE: [(&str, &str); 13] = [
+const ADVICE: [(&str, &str); 15] = [
     (
         "raise Limits::argon2_memory_kib",
         "raise --limit-argon2-memory",
@@ -185,6 +185,11 @@ const ADVICE: [(&str, &str); 13] = [
     (
         "allow keyed discards to open it",
         "--allow-discards opens it",
+    ),
+    ("set OpenOptions::expect_tag_bytes to", "give --tag-size"),
+    (
+        "set OpenOptions::legacy_hmac",
+        "give --integrity-legacy-hmac",
     ),
     ("; raise OpenOptions::journal_limit", ""),
     ("; raise OpenOptions::overlay_blocks to open it", ""),

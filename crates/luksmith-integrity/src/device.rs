@@ -178,7 +178,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     ///
     /// # Errors
     /// Those of [`Superblock::parse`], [`Superblock::verify_mac`] and [`Layout::of`];
-    /// [`Error::TagSize`], [`Error::BlockSize`], [`Error::FlagsRefused`], [`Error::DeviceSectors`];
+    /// [`Error::SuperblockMacMissing`], [`Error::TagSize`], [`Error::BlockSize`], [`Error::FlagsRefused`], [`Error::DeviceSectors`];
     /// [`Error::DestroysItself`] unless read-only; for the journal [`Error::CommitId`],
     /// [`Error::CommitIds`], [`Error::SectionMac`], [`Error::JournalSector`],
     /// [`Error::JournalTag`], [`Error::OverlayLimit`]; [`Error::Device`].
@@ -193,9 +193,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         superblock: Superblock,
         options: OpenOptions,
     ) -> Result<Self, Error> {
-        if options.mode != Mode::Recovery {
-            superblock.verify_mac(options.journal_mac.as_deref())?;
-        }
+        options.verify_mac(&superblock)?;
         options.admit(&superblock)?;
         let sizes = devices.sizes();
         let layout = Layout::of(&superblock, sizes, options.start, options.buffer_sectors)?;

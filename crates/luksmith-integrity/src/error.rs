@@ -80,6 +80,17 @@ pub enum Error {
         /// What is needed.
         expected: usize,
     },
+    /// Tags under a key that are so short that data for them can be found by trying.
+    #[error(
+        "tags have {found} bytes where {least} or more are due: someone may have cut them short; \
+         set OpenOptions::expect_tag_bytes to {found} if the device was made so"
+    )]
+    ShortTags {
+        /// What is stored.
+        found: usize,
+        /// What is enough without being asked for.
+        least: usize,
+    },
     /// The block size is not what the caller needs.
     #[error("blocks have {found} bytes, {expected} were expected")]
     BlockSize {
@@ -190,6 +201,12 @@ pub enum Error {
          algorithm or key is not this device's"
     )]
     SuperblockMac,
+    /// A journal MAC with a key, and a superblock without the flag that gives it one too.
+    #[error(
+        "the superblock carries no MAC although the journal has one with a key: it was changed \
+         outside, or made by an old tool; set OpenOptions::legacy_hmac if the latter is so"
+    )]
+    SuperblockMacMissing,
     /// The system gives no random numbers.
     #[error("the system's random number generator failed")]
     Random,

@@ -55,7 +55,7 @@ impl<D: BlockDevice> HashedDevice<D> {
     /// journal are always checked before they are applied.
     ///
     /// # Errors
-    /// Those of [`TagMaker::new`] and [`IntegrityDevice::open`].
+    /// Those of [`TagMaker::new`] and [`IntegrityDevice::open`]; [`Error::ShortTags`].
     pub fn open(
         devices: Devices<D>,
         options: OpenOptions,
@@ -66,6 +66,7 @@ impl<D: BlockDevice> HashedDevice<D> {
         if options.discards == DiscardMarker::Keyed && !digest.is_keyed() {
             return Err(Error::DigestKeyMissing { name: digest });
         }
+        options.admit_keyed_tags(&superblock, digest)?;
         let maker = TagMaker::new(
             digest,
             key,

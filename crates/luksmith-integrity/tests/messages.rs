@@ -36,6 +36,10 @@ fn every_error() -> Vec<Error> {
             found: 4,
             expected: 32,
         },
+        Error::ShortTags {
+            found: 4,
+            least: 16,
+        },
         Error::BlockSize {
             found: SectorSize::S512,
             expected: SectorSize::S4096,
@@ -76,6 +80,7 @@ fn every_error() -> Vec<Error> {
         Error::JournalMacMissing,
         Error::JournalMacUnexpected,
         Error::SuperblockMac,
+        Error::SuperblockMacMissing,
         Error::Random,
         Error::JournalCipherName,
         Error::JournalCipherKey { found: 17 },

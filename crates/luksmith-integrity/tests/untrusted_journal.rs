@@ -244,6 +244,7 @@ fn a_section_whose_entries_do_not_fit_its_mac_is_not_applied() {
         OpenOptions::new()
             .flags(FlagPolicy::Standalone)
             .journal_mac(Arc::clone(&mac))
+            .legacy_hmac(true)
     };
     let device = IntegrityDevice::open(devices(), options()).expect("formatted");
     device

@@ -569,7 +569,9 @@ fn of_integrity(error: &luksmith_integrity::Error) -> ErrorKind {
     use luksmith_integrity::Error;
     match error {
         Error::Device { source } => of_block(source),
-        Error::FlagsRefused { .. } => ErrorKind::Policy,
+        Error::FlagsRefused { .. } | Error::ShortTags { .. } | Error::SuperblockMacMissing => {
+            ErrorKind::Policy
+        }
         Error::JournalTag { .. }
         | Error::JournalChanged { .. }
         | Error::SectionMac { .. }

@@ -88,13 +88,13 @@ pub(crate) struct Integrity {
     #[arg(short = 'I', long, value_name = "NAME", default_value = "crc32c")]
     integrity: String,
 
-    /// Bytes of a tag [default: the digest's]
+    /// Bytes of a tag [default: the digest's]; what other actions than format demand
     #[arg(short = 't', long, value_name = "BYTES")]
     tag_size: Option<usize>,
 
-    /// Bytes that have one tag
-    #[arg(short = 's', long, value_name = "BYTES", default_value_t = 512)]
-    sector_size: u64,
+    /// Bytes that have one tag [default: 512]; what other actions than format demand
+    #[arg(short = 's', long, value_name = "BYTES")]
+    sector_size: Option<u64>,
 
     /// Size of the journal in bytes
     #[arg(short = 'j', long, value_name = "SIZE", value_parser = parse_size)]
@@ -144,7 +144,8 @@ pub(crate) struct Integrity {
     #[arg(long)]
     integrity_legacy_padding: bool,
 
-    /// Leaves the salt out, as old tools did
+    /// Leaves the salt out, as old tools did; without it a superblock of theirs is refused that has
+    /// no MAC although the journal has one with a key
     #[arg(long)]
     integrity_legacy_hmac: bool,
 
@@ -306,8 +307,27 @@ impl Integrity {
         }
     }
 
+    fn sector_size(&self) -> Result<Option<SectorSize>, Failure> {
+        let known = |bytes| {
+            SectorSize::from_bytes(bytes).ok_or_else(|| {
+                Failure::caller(format!(
+                    "--sector-size {bytes}: 512, 1024, 2048 and 4096 are possible"
+                ))
+            })
+        };
+        self.sector_size.map(known).transpose()
+    }
+
     fn open_options(&self) -> Result<IntegrityOptions, Failure> {
-        let mut options = IntegrityOptions::new().mode(self.mode());
+        let mut options = IntegrityOptions::new()
+            .mode(self.mode())
+            .legacy_hmac(self.integrity_legacy_hmac);
+        if let Some(bytes) = self.tag_size {
+            options = options.expect_tag_bytes(bytes);
+        }
+        if let Some(block) = self.sector_size()? {
+            options = options.expect_block_size(block);
+        }
         if let Some(mac) = self.journal_mac()? {
             options = options.journal_mac(mac);
         }
@@ -352,12 +372,7 @@ impl Integrity {
     fn format(&self, context: &Context) -> Result<(), Failure> {
         let digest = self.digest()?;
         let key = self.key()?;
-        let sector_size = SectorSize::from_bytes(self.sector_size).ok_or_else(|| {
-            Failure::caller(format!(
-                "--sector-size {}: 512, 1024, 2048 and 4096 are possible",
-                self.sector_size
-            ))
-        })?;
+        let sector_size = self.sector_size()?.unwrap_or(SectorSize::S512);
         let tag_bytes = self.tag_size.unwrap_or_else(|| digest.digest_bytes());
         let mac = self.journal_mac()?;
         let cipher = self.journal_cipher()?;

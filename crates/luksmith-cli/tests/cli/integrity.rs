@@ -125,21 +125,12 @@ fn a_new_device_keeps_data_and_finds_changes() {
     ] {
         let disk = scratch.file(name, &vec![0; 4 << 20]);
         assert_eq!(run("format", &disk, options).text(), "", "{name}");
-        // What only formatting takes is left out.
-        let opening: Vec<&str> = match options.iter().position(|word| *word == "-t") {
-            Some(place) => options[..place].to_vec(),
-            None => options.to_vec(),
-        };
-        assert!(all_match(&run("check", &disk, &opening)), "{name}");
+        assert!(all_match(&run("check", &disk, options)), "{name}");
         let data = paint(3, 1_000_003);
         let input = scratch.file("input", &data);
-        let import = run(
-            "import",
-            &disk,
-            &[&[input.as_str()], opening.as_slice()].concat(),
-        );
+        let import = run("import", &disk, &[&[input.as_str()], options].concat());
         assert_eq!(import.text(), "", "{name}");
-        let export = run("export", &disk, &opening).stdout;
+        let export = run("export", &disk, options).stdout;
         assert!(export.iter().take(data.len()).eq(&data), "{name}");
         assert!(
             export.iter().skip(data.len()).all(|byte| *byte == 0),
@@ -153,10 +144,10 @@ fn a_new_device_keeps_data_and_finds_changes() {
         let last = last.expect("the data are there");
         tampered[last] ^= 1;
         std::fs::write(&disk, &tampered).expect("a writable file");
-        let check = run("check", &disk, &opening);
+        let check = run("check", &disk, options);
         assert_eq!(check.status, 1, "{name}: {check:?}");
         assert!(String::from_utf8_lossy(&check.stdout).contains("tag does not match"));
-        tell_damage_apart(&scratch, &disk, &opening, &data);
+        tell_damage_apart(&scratch, &disk, options, &data);
     }
 }
 
@@ -400,4 +391,56 @@ fn marks_of_discarded_blocks_count_only_where_that_is_asked_for() {
         assert!(all_match(&run("check", &disk, &allowed)));
         assert_eq!(run("export", &disk, &allowed).status, 0);
     }
+}
+
+/// Sizes given to any other action than `format` were passed over, and a superblock decided alone
+/// how much of a keyed tag counts.
+#[test]
+fn sizes_of_tags_and_blocks_are_demands_to_every_action() {
+    let scratch = Scratch::new();
+    let key = scratch.file("key", &[9; 32]);
+    let disk = scratch.file("disk", &vec![0; 2 << 20]);
+    let keyed = ["-I", "hmac-sha256", "--integrity-key-file", &key];
+    let sizes = ["-t", "4", "-s", "4096"];
+    let made = run("format", &disk, &[&keyed[..], &sizes].concat());
+    assert_eq!(made.text(), "");
+    let before = bytes(&disk);
+    let input = scratch.file("input", &[1; 4096]);
+    let out = text(&scratch.path("out"));
+    for (verb, file) in [
+        ("dump", None),
+        ("check", None),
+        ("export", Some(&out)),
+        ("import", Some(&input)),
+        ("resize", None),
+    ] {
+        let file: Vec<&str> = file.into_iter().map(String::as_str).collect();
+        let with = |options: &[&str]| run(verb, &disk, &[&file[..], &keyed, options].concat());
+        with(&["-t", "32"]).fails(1, "tags have 4 bytes, 32 were expected");
+        with(&["-t", "4", "-s", "512"]).fails(1, "blocks have 4096 bytes, 512 were expected");
+        if verb != "dump" {
+            let hint = "give --tag-size 4 if the device was made so";
+            with(&["-s", "4096"]).fails(1, hint);
+        }
+        assert!(bytes(&disk) == before, "{verb}");
+        assert_eq!(with(&sizes).status, 0, "{verb}");
+        std::fs::write(&disk, &before).expect("a writable file");
+    }
+}
+
+#[test]
+fn a_superblock_without_the_mac_that_is_due_is_opened_only_as_an_old_one() {
+    let scratch = Scratch::new();
+    let key = scratch.file("key", &[9; 32]);
+    let disk = scratch.file("disk", &vec![0; 2 << 20]);
+    let keys = [
+        "--journal-integrity",
+        "hmac-sha256",
+        "--journal-integrity-key-file",
+        &key,
+    ];
+    let old = [&keys[..], &["--integrity-legacy-hmac"]].concat();
+    assert_eq!(run("format", &disk, &old).text(), "");
+    run("check", &disk, &keys).fails(1, "give --integrity-legacy-hmac if the latter is so");
+    assert!(all_match(&run("check", &disk, &old)));
 }

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use luksmith_block::{ByteLen, CheckTuple, Executor, Inline, SectorNumber, SectorSize};
 
-use crate::{DiscardMarker, Error, Flags, JournalCipher, JournalMac, Superblock};
+use crate::{DigestName, DiscardMarker, Error, Flags, JournalCipher, JournalMac, Superblock};
+
+/// Bytes of a tag under a key that are enough without being asked for: nobody finds the tag of
+/// other data by trying.
+const UNASKED_TAG_BYTES: usize = 16;
 
 /// How writes are kept consistent with their tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +55,7 @@ pub struct OpenOptions {
     pub(crate) check: Option<Arc<dyn CheckTuple>>,
     pub(crate) tag_bytes: Option<usize>,
     pub(crate) block: Option<SectorSize>,
+    pub(crate) legacy_hmac: bool,
     pub(crate) sectors_per_bit: u64,
     pub(crate) discards: DiscardMarker,
     pub(crate) recalculating: bool,
@@ -75,6 +80,7 @@ impl Default for OpenOptions {
             check: None,
             tag_bytes: None,
             block: None,
+            legacy_hmac: false,
             sectors_per_bit: 32768,
             discards: DiscardMarker::None,
             recalculating: false,
@@ -184,6 +190,10 @@ impl OpenOptions {
     }
 
     /// Demands tags of this many bytes.
+    ///
+    /// The superblock says how long tags are, and whoever can write it can cut them short. So a
+    /// [`HashedDevice`](crate::HashedDevice) with a key opens with tags shorter than its digest and
+    /// than 16 bytes only if they are asked for here.
     #[must_use]
     pub fn expect_tag_bytes(mut self, bytes: usize) -> Self {
         self.tag_bytes = Some(bytes);
@@ -194,6 +204,15 @@ impl OpenOptions {
     #[must_use]
     pub fn expect_block_size(mut self, block: SectorSize) -> Self {
         self.block = Some(block);
+        self
+    }
+
+    /// Accepts a device with a keyed journal MAC whose superblock carries none, as old tools made
+    /// them. On such a device nobody notices changes of the superblock: whoever can write it also
+    /// decides whether it looks like one.
+    #[must_use]
+    pub fn legacy_hmac(mut self, legacy: bool) -> Self {
+        self.legacy_hmac = legacy;
         self
     }
 
@@ -235,6 +254,40 @@ impl OpenOptions {
         self.read_only || self.mode == Mode::Recovery
     }
 
+    /// Checks the superblock's MAC, and that it has one where a key can make it.
+    ///
+    /// Whether it has one is said by a flag that the MAC itself protects: clearing it would be
+    /// enough to be rid of the check.
+    pub(crate) fn verify_mac(&self, superblock: &Superblock) -> Result<(), Error> {
+        if self.mode == Mode::Recovery {
+            return Ok(());
+        }
+        let mac = self.journal_mac.as_deref();
+        superblock.verify_mac(mac)?;
+        let is_keyed = mac.is_some_and(|mac| mac.name().is_keyed());
+        let has_mac = superblock.flags().contains(Flags::FIXED_HMAC);
+        if is_keyed && !has_mac && !self.legacy_hmac {
+            return Err(Error::SuperblockMacMissing);
+        }
+        Ok(())
+    }
+
+    /// Refuses tags under a key that are shorter than anybody chooses unasked.
+    pub(crate) fn admit_keyed_tags(
+        &self,
+        superblock: &Superblock,
+        digest: DigestName,
+    ) -> Result<(), Error> {
+        let found = usize::from(superblock.tag_bytes());
+        let least = digest.digest_bytes().min(UNASKED_TAG_BYTES);
+        // Another size than the one asked for is refused as such.
+        let is_unasked = self.tag_bytes.is_none() && self.mode != Mode::Recovery;
+        if digest.is_keyed() && found < least && is_unasked {
+            return Err(Error::ShortTags { found, least });
+        }
+        Ok(())
+    }
+
     /// Holds a superblock against what is expected.
     pub(crate) fn admit(&self, superblock: &Superblock) -> Result<(), Error> {
         let flags = superblock.flags();
@@ -247,6 +300,14 @@ impl OpenOptions {
         if flags.contains(Flags::DISCARD_KEYED) && self.discards != DiscardMarker::Keyed {
             return Err(Error::DiscardKeyed);
         }
+        self.check_sizes(superblock)
+    }
+
+    /// Holds the sizes of tags and blocks against those that are demanded.
+    ///
+    /// # Errors
+    /// [`Error::TagSize`], [`Error::BlockSize`].
+    pub fn check_sizes(&self, superblock: &Superblock) -> Result<(), Error> {
         let found = usize::from(superblock.tag_bytes());
         match self.tag_bytes {
             Some(expected) if expected != found => {

@@ -21,6 +21,7 @@ impl Integrity {
     pub(super) fn dump(&self) -> Result<(), Failure> {
         let devices = self.open_devices(false)?;
         let superblock = devices.read_superblock(SectorNumber::ZERO)?;
+        self.open_options()?.check_sizes(&superblock)?;
         let name = self.device.display();
         print(&format!(
             "INTEGRITY header information for {name}.\n{}",
