@@ -159,7 +159,7 @@ impl Failure {
 
 /// What the library advises its callers, and what that is here: the option that does it, or nothing
 /// where there is none.
-const ADVICE: [(&str, &str); 15] = [
+const ADVICE: [(&str, &str); 14] = [
     (
         "raise Limits::argon2_memory_kib",
         "raise --limit-argon2-memory",
@@ -191,8 +191,7 @@ const ADVICE: [(&str, &str); 15] = [
         "set OpenOptions::legacy_hmac",
         "give --integrity-legacy-hmac",
     ),
-    ("; raise OpenOptions::journal_limit", ""),
-    ("; raise OpenOptions::overlay_blocks to open it", ""),
+    ("raise OpenOptions::journal_limit", "raise --limit-journal"),
 ];
 
 /// Names the option in place of the library's field: that is what the reader can give.

@@ -127,6 +127,10 @@ pub(crate) struct LimitArgs {
     #[command(flatten)]
     policy: PolicyArgs,
 
+    /// Largest journal of a volume with tags that is opened [default: 4G]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    limit_journal: Option<u64>,
+
     /// Accepts only the volume of this UUID
     #[arg(long, value_name = "UUID")]
     expect_uuid: Option<String>,
@@ -221,6 +225,9 @@ impl LimitArgs {
         detached: bool,
     ) -> Result<OpenOptions, Failure> {
         let mut options = options.limits(self.limits()?);
+        if let Some(bytes) = self.limit_journal {
+            options = options.journal_limit(ByteLen::new(bytes));
+        }
         let judge = self.judge(detached)?;
         options = options.policy(move |header: &Header| judge.first_violation(header));
         Ok(if self.accept_null_cipher {

@@ -76,9 +76,12 @@ impl Shape {
 
     /// Gives the sectors of a bit.
     fn sectors_of(&self, bit: u64) -> Range<u64> {
+        // Of a bit that stands for more blocks than there are numbers, the first one is 0 too.
+        let blocks = 1_u64
+            .checked_shl(self.log2_blocks_per_bit)
+            .unwrap_or(u64::MAX);
         let sectors = |bit: u64| {
-            bit.checked_shl(self.log2_blocks_per_bit)
-                .unwrap_or(u64::MAX)
+            bit.saturating_mul(blocks)
                 .saturating_mul(self.sectors_per_block)
         };
         sectors(bit)..sectors(bit + 1)
@@ -359,6 +362,23 @@ mod tests {
         expected[0] = 1;
         disk.read_at(at, &mut piece).unwrap();
         assert_eq!(piece, expected);
+    }
+
+    /// Of a bit for 2^64 blocks the first sector was taken for the last that there is, so what it
+    /// marks was nothing.
+    #[test]
+    fn one_bit_for_everything_marks_everything() {
+        let layout = layout();
+        let disk = MemDevice::new(ByteLen::new(1 << 25), SectorSize::S512).unwrap();
+        disk.write_at(ByteOffset::new(4096), &[1; 512]).unwrap();
+        for log2 in [13, 59, 60, 61, 62, 63, 64, 255] {
+            let marked = Marked::read(&disk, &layout, log2).unwrap();
+            assert!(
+                marked.regions(60000).eq(core::iter::once(0..60000)),
+                "{log2}"
+            );
+            assert!(marked.touches(&(59992..60000)), "{log2}");
+        }
     }
 
     #[test]

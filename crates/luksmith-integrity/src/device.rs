@@ -178,9 +178,10 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     ///
     /// # Errors
     /// Those of [`Superblock::parse`], [`Superblock::verify_mac`] and [`Layout::of`];
-    /// [`Error::SuperblockMacMissing`], [`Error::TagSize`], [`Error::BlockSize`], [`Error::FlagsRefused`], [`Error::DeviceSectors`];
-    /// [`Error::DestroysItself`] unless read-only; for the journal [`Error::CommitId`],
-    /// [`Error::CommitIds`], [`Error::SectionMac`], [`Error::JournalSector`],
+    /// [`Error::SuperblockMacMissing`], [`Error::TagSize`], [`Error::BlockSize`],
+    /// [`Error::FlagsRefused`], [`Error::DeviceSectors`]; [`Error::DestroysItself`] unless
+    /// read-only; for the journal [`Error::JournalLimit`] unless in recovery mode,
+    /// [`Error::CommitId`], [`Error::CommitIds`], [`Error::SectionMac`], [`Error::JournalSector`],
     /// [`Error::JournalTag`], [`Error::OverlayLimit`]; [`Error::Device`].
     pub fn open(devices: Devices<D>, options: OpenOptions) -> Result<Self, Error> {
         let superblock = devices.read_superblock(options.start)?;
@@ -198,6 +199,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         let sizes = devices.sizes();
         let layout = Layout::of(&superblock, sizes, options.start, options.buffer_sectors)?;
         inspect::check_sectors(&devices, layout.block_size())?;
+        inspect::check_journal_size(&layout, &options)?;
         if layout.destroys_itself() && !options.is_read_only() {
             return Err(Error::DestroysItself);
         }
@@ -398,11 +400,12 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             }
         };
         drop(last);
-        if self.codec.target(found.entry, &image) != Some(sector) {
+        let entry = usize::from(found.entry);
+        if self.codec.target(entry, &image) != Some(sector) {
             let section = found.section;
             return Err(self.as_device_error(section, Error::JournalChanged { section }));
         }
-        self.codec.copy_entry(found.entry, &image, data, tuple);
+        self.codec.copy_entry(entry, &image, data, tuple);
         Ok(())
     }
 

@@ -3,8 +3,8 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Capabilities, CheckTuple as _, Control, Error as DeviceError,
-    Operation, SECTOR_BYTES, SectorCount, SectorNumber, SectorSize, TaggedDevice as _,
+    BlockDevice, ByteLen, ByteOffset, Capabilities, Control, Error as DeviceError, Operation,
+    SECTOR_BYTES, SectorCount, SectorNumber, SectorSize, TaggedDevice as _,
 };
 
 use crate::{
@@ -169,7 +169,8 @@ impl<D: BlockDevice> HashedDevice<D> {
                 || marked.is_some_and(|marked| marked.touches(sectors)))
     }
 
-    /// Reads consecutive blocks and checks them, where they are to be checked.
+    /// Reads consecutive blocks and checks them, where they are to be checked; discarded ones are
+    /// zeros.
     fn read_checked(
         &self,
         first: SectorNumber,
@@ -181,7 +182,7 @@ impl<D: BlockDevice> HashedDevice<D> {
         if self.is_unchecked(&(first.get()..end)) {
             return Ok(());
         }
-        self.maker.check(first, chunk, tags)
+        self.maker.admit(first, chunk, tags)
     }
 
     fn first_sector(&self, at: ByteOffset) -> SectorNumber {

@@ -5,10 +5,15 @@
 
 use std::{
     ops::Range,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use luksmith_block::{BlockDevice, Control, Error as DeviceError, SectorCount, SectorNumber};
+use luksmith_block::{
+    BlockDevice, Control, Error as DeviceError, Operation, SectorCount, SectorNumber,
+};
 
 use crate::{
     Devices, DigestName, Error, Flags, HashedDevice, Mode, OpenOptions,
@@ -189,6 +194,7 @@ impl<D: BlockDevice> Work<'_, D> {
         let pieces = Mutex::new((0_u64..).zip(pieces));
         // The first of the step: parts are taken in ascending order.
         let failed = Mutex::new(None::<(u64, DeviceError)>);
+        let made = AtomicUsize::new(0);
         let job = || {
             loop {
                 let piece = held(&pieces).next();
@@ -196,15 +202,20 @@ impl<D: BlockDevice> Work<'_, D> {
                     return;
                 };
                 let first = at + index * wide(blocks) * spb;
-                let made = engine.read_data_in_place(first, data).and_then(|()| {
+                let tagged = engine.read_data_in_place(first, data).and_then(|()| {
                     self.device
                         .maker()
                         .tags(SectorNumber::new(first), data, tags)
                 });
-                if let Err(error) = made {
-                    let mut failed = held(&failed);
-                    if failed.is_none_or(|(earlier, _)| index < earlier) {
-                        *failed = Some((index, error));
+                match tagged {
+                    Ok(()) => {
+                        made.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(error) => {
+                        let mut failed = held(&failed);
+                        if failed.is_none_or(|(earlier, _)| index < earlier) {
+                            *failed = Some((index, error));
+                        }
                     }
                 }
             }
@@ -213,8 +224,17 @@ impl<D: BlockDevice> Work<'_, D> {
         executor.run(executor.threads().min(parts).saturating_sub(1), &job);
         // An executor may have called nobody.
         job();
-        let failed = held(&failed).take();
-        failed.map_or(Ok(()), |(_, error)| Err(error))
+        if let Some((_, error)) = held(&failed).take() {
+            return Err(error);
+        }
+        if made.into_inner() < parts {
+            // A part was left by a panic, and the executor kept it to itself. The tags here are not
+            // those of the data.
+            let operation = Operation::Read;
+            engine.stop.trip(operation);
+            return Err(DeviceError::FailStop { operation });
+        }
+        Ok(())
     }
 }
 

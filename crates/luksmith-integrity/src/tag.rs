@@ -19,7 +19,8 @@ use crate::{
 /// Byte that fills the tag of a discarded block.
 const DISCARD_FILLER: u8 = 0xf6;
 
-/// Which tags, besides the right one, a read accepts: those that discards leave.
+/// Which tags, besides the right one, a read accepts: those that discards leave. Such a block reads
+/// as zeros.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DiscardMarker {
     /// None: a discarded block is a corrupt block.
@@ -77,9 +78,9 @@ impl TagMaker {
         })
     }
 
-    /// Chooses which marks of discarded blocks are accepted.
+    /// Chooses which marks of discarded blocks a read accepts.
     #[must_use]
-    pub fn discard_marker(mut self, marker: DiscardMarker) -> Self {
+    pub(crate) fn discard_marker(mut self, marker: DiscardMarker) -> Self {
         self.marker = marker;
         self
     }
@@ -118,16 +119,43 @@ impl TagMaker {
         }
     }
 
-    /// Checks the tags of consecutive blocks and gives the bad blocks' indexes, ascending.
+    /// Checks the tags of consecutive blocks that are read, and makes zeros of discarded ones.
+    ///
+    /// Linux gives what the device holds below a mark. A mark says nothing of it: whoever kept one
+    /// could put any data under it, also where marks are keyed, and have them taken for verified.
+    /// Where discards leave zeros, as in files, both give the same.
+    ///
+    /// # Errors
+    /// As [`CheckTuple::check`].
+    pub(crate) fn admit(
+        &self,
+        first: SectorNumber,
+        data: &mut [u8],
+        tags: &[u8],
+    ) -> Result<(), DeviceError> {
+        let mut bad = self.mismatches(first, data, tags)?;
+        bad.retain(|&(index, is_discarded)| {
+            if is_discarded
+                && let Some(block) = data.chunks_exact_mut(self.block.bytes()).nth(index)
+            {
+                block.fill(0);
+            }
+            !is_discarded
+        });
+        self.error_of(first, &bad)
+    }
+
+    /// Checks the tags of consecutive blocks and gives the indexes, ascending, of those that are
+    /// not the tags of their data, with whether they are marks of discarded blocks.
     ///
     /// # Errors
     /// [`luksmith_block::Error::Length`].
-    pub(crate) fn mismatches(
+    fn mismatches(
         &self,
         first: SectorNumber,
         data: &[u8],
         tags: &[u8],
-    ) -> Result<Vec<usize>, DeviceError> {
+    ) -> Result<Vec<(usize, bool)>, DeviceError> {
         self.check_lengths(data, tags.len())?;
         let mut bad = Vec::new();
         let mut expected = [0; 255];
@@ -140,13 +168,23 @@ impl TagMaker {
                 return;
             };
             cut_or_pad(digest, expected);
-            let sector = SectorNumber::new(first.get().saturating_add(wide(index) * spb));
-            let good = tag.ct_eq(expected) | self.is_discard_tag(sector, tag);
-            if !bool::from(good) {
-                bad.push(index);
+            if !bool::from(tag.ct_eq(expected)) {
+                let sector = SectorNumber::new(first.get().saturating_add(wide(index) * spb));
+                bad.push((index, self.is_discard_tag(sector, tag).into()));
             }
         });
         Ok(bad)
+    }
+
+    fn error_of(&self, first: SectorNumber, bad: &[(usize, bool)]) -> Result<(), DeviceError> {
+        let spb = self.block.sectors().get();
+        match bad.first() {
+            None => Ok(()),
+            Some(&(index, _)) => Err(DeviceError::TagMismatch {
+                first: SectorNumber::new(first.get().saturating_add(wide(index) * spb)),
+                count: wide(bad.len()) * spb,
+            }),
+        }
     }
 
     fn is_discard_tag(&self, sector: SectorNumber, tag: &[u8]) -> Choice {
@@ -241,16 +279,9 @@ impl TagMaker {
 const RUN_BLOCKS: usize = 64;
 
 impl CheckTuple for TagMaker {
+    /// Takes no mark for a tag: discards do not go through the journal.
     fn check(&self, first: SectorNumber, data: &[u8], tuples: &[u8]) -> Result<(), DeviceError> {
-        let bad = self.mismatches(first, data, tuples)?;
-        let spb = self.block.sectors().get();
-        match bad.first() {
-            None => Ok(()),
-            Some(&index) => Err(DeviceError::TagMismatch {
-                first: SectorNumber::new(first.get().saturating_add(wide(index) * spb)),
-                count: wide(bad.len()) * spb,
-            }),
-        }
+        self.error_of(first, &self.mismatches(first, data, tuples)?)
     }
 }
 

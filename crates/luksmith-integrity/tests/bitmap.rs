@@ -207,3 +207,64 @@ fn a_mark_is_not_cleared_while_what_it_stands_for_is_being_written() {
         .expect("a memory device");
     assert_eq!(data, [2; 512]);
 }
+
+/// A flag of the superblock was enough to have a journal of any size written.
+#[test]
+fn a_device_with_a_bitmap_is_held_against_the_limit_of_the_journal_too() {
+    let disk = disk();
+    let device = open(&disk, options()).expect("closed");
+    device.write_at(at(0), &[2; 512]).expect("no faults here");
+    device.flush().expect("no faults here");
+    std::mem::forget(device);
+    let before = disk.to_vec();
+    let limit = ByteLen::new(176 * 512 - 1);
+    let small = |mode| OpenOptions::new().mode(mode).journal_limit(limit);
+    let found = ByteLen::new(176 * 512);
+    let refused = IntegrityError::JournalLimit { found, limit };
+    for mode in [Mode::Journal, Mode::Direct, Mode::Bitmap] {
+        assert_eq!(open(&disk, small(mode)).err(), Some(refused.clone()));
+        let reading = small(mode).read_only(true);
+        assert_eq!(open(&disk, reading).err(), Some(refused.clone()));
+    }
+    let recalculated = recalculate(
+        Devices::interleaved(Arc::clone(&disk)),
+        small(Mode::Direct),
+        DIGEST,
+        None,
+        Recalculation::Due,
+        false,
+        &Control::new(),
+    );
+    assert_eq!(recalculated, Err(refused));
+    assert!(disk.to_vec() == before);
+    assert!(open(&disk, small(Mode::Recovery)).is_ok());
+}
+
+/// Byte 29 of the superblock says what a bit stands for. With 64 and more, nothing was due.
+#[test]
+fn a_mark_of_a_bit_for_more_blocks_than_there_can_be_is_a_mark_of_all() {
+    for log2 in [63, 64, 255] {
+        let disk = disk();
+        let device = open(&disk, options()).expect("closed");
+        let provided = device.superblock().provided_data_sectors();
+        device.write_at(at(0), &[2; 512]).expect("no faults here");
+        device.flush().expect("no faults here");
+        std::mem::forget(device);
+        let mut superblock = vec![0; 512];
+        disk.read_at(ByteOffset::ZERO, &mut superblock)
+            .expect("a memory device");
+        superblock[29] = log2;
+        disk.write_at(ByteOffset::ZERO, &superblock)
+            .expect("a memory device");
+        let recalculated = recalculate(
+            Devices::interleaved(Arc::clone(&disk)),
+            OpenOptions::new(),
+            DIGEST,
+            None,
+            Recalculation::Due,
+            false,
+            &Control::new(),
+        );
+        assert_eq!(recalculated, Ok(provided), "{log2}");
+    }
+}

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Error, MemDevice, SectorCount, SectorSize, SparseMemDevice,
+    BlockDevice, ByteLen, ByteOffset, Error, MemDevice, Operation, SectorCount, SectorNumber,
+    SectorSize, SparseMemDevice, TaggedDevice,
 };
 use luksmith_integrity::{
-    Devices, DigestName, DiscardMarker, Error as IntegrityError, Flags, FormatRequest,
-    HashedDevice, Interleave, Mode, OpenOptions, Superblock, format, random_salt,
+    Devices, DigestName, DiscardMarker, Error as IntegrityError, FlagPolicy, Flags, FormatRequest,
+    HashedDevice, IntegrityDevice, Interleave, Mode, OpenOptions, Superblock, format, random_salt,
 };
-use luksmith_testkit::{CrashDevice, CrashOptions};
+use luksmith_testkit::{CrashDevice, CrashOptions, HookDevice};
 
 const BLOCKS: usize = 40;
 const KEY: &[u8] = b"the key of the tags";
@@ -203,7 +204,7 @@ fn a_device_once_used_with_keyed_discards_opens_with_nothing_else() {
         .expect("with the option");
     let position = device
         .layout()
-        .locate(luksmith_block::SectorNumber::new(8))
+        .locate(SectorNumber::new(8))
         .expect("a block");
     let sector = ByteOffset::new(position.tag.get() / 512 * 512);
     let mut bytes = [0; 512];
@@ -216,4 +217,123 @@ fn a_device_once_used_with_keyed_discards_opens_with_nothing_else() {
         device.read_at(at(8), &mut block),
         Err(Error::TagMismatch { .. })
     ));
+}
+
+/// A kept mark authenticated whatever was put under it.
+#[test]
+fn what_lies_under_a_mark_is_never_given_out() {
+    for kind in KINDS {
+        let disk = SparseMemDevice::new(ByteLen::new(128 << 10), SectorSize::S512);
+        let disk = Arc::new(disk);
+        disk.write_at(ByteOffset::ZERO, &kind.disk())
+            .expect("a memory device");
+        let open = || kind.open(Arc::clone(&disk), kind.options(Mode::Journal));
+        let device = open().expect("formatted");
+        device.discard(at(5), long(2)).expect("it can");
+        let sector = SectorNumber::new(6);
+        let position = device.layout().locate(sector).expect("a block");
+        device.close().expect("no faults here");
+        disk.write_at(position.data, &[0xee; 512])
+            .expect("a memory device");
+        let device = open().expect("closed");
+        let (mut below, mut tag) = ([0; 512], [0; 32]);
+        device
+            .unchecked()
+            .read_tagged(sector, &mut below, &mut tag)
+            .expect("no check here");
+        assert_eq!(below, [0xee; 512]);
+        let mut read = vec![0xff; 4 * 512];
+        device.read_at(at(4), &mut read).expect("marked");
+        let expected = [[1; 512], [0; 512], [0; 512], [1; 512]].concat();
+        assert!(read == expected, "{}", kind.digest);
+    }
+}
+
+/// Linux would not apply such an entry either.
+#[test]
+fn a_mark_in_the_journal_is_no_tag_of_its_entry() {
+    for kind in KINDS {
+        let disk = SparseMemDevice::new(ByteLen::new(128 << 10), SectorSize::S512);
+        let disk = Arc::new(disk);
+        disk.write_at(ByteOffset::ZERO, &kind.disk())
+            .expect("a memory device");
+        let open = || kind.open(Arc::clone(&disk), kind.options(Mode::Journal));
+        let device = open().expect("formatted");
+        device.discard(at(5), long(1)).expect("it can");
+        let (mut below, mut mark) = ([0; 512], [0; 32]);
+        let sector = SectorNumber::new(5);
+        device
+            .unchecked()
+            .read_tagged(sector, &mut below, &mut mark)
+            .expect("no check here");
+        device.write_at(at(5), &[2; 512]).expect("no faults here");
+        device.flush().expect("no faults here");
+        std::mem::forget(device);
+        let device = open().expect("its entry verifies");
+        assert_eq!(device.unchecked().blocks_in_journal(), Ok(1));
+        std::mem::forget(device);
+        // The tag of the first entry lies behind its sector and the end of its only sector of data.
+        let mut entry = [0; 512];
+        disk.read_at(ByteOffset::new(4096), &mut entry)
+            .expect("a memory device");
+        assert_eq!(entry[..8], 5_u64.to_le_bytes());
+        entry[16..48].copy_from_slice(&mark);
+        disk.write_at(ByteOffset::new(4096), &entry)
+            .expect("a memory device");
+        let (section, entry) = (0, 0);
+        let error = IntegrityError::JournalTag {
+            section,
+            entry,
+            sector,
+        };
+        assert_eq!(open().err(), Some(error), "{}", kind.digest);
+    }
+}
+
+/// The sections with a discard whose hole could not be made were never free again: writes failed
+/// until the device was opened anew, and then too.
+#[test]
+fn a_discard_that_the_device_fails_becomes_zeros() {
+    let [crc32c, _] = KINDS;
+    for mode in [Mode::Journal, Mode::Direct] {
+        let memory = SparseMemDevice::new(ByteLen::new(128 << 10), SectorSize::S512);
+        let memory = Arc::new(memory);
+        memory
+            .write_at(ByteOffset::ZERO, &crc32c.disk())
+            .expect("a memory device");
+        let fails = |operation, _, _| match operation {
+            Operation::Discard => Err(Error::Damaged {
+                what: "hole",
+                number: 0,
+            }),
+            _ => Ok(()),
+        };
+        let devices = Devices::interleaved(HookDevice::new(Arc::clone(&memory), fails));
+        let options = OpenOptions::new().flags(FlagPolicy::Standalone).mode(mode);
+        let device = IntegrityDevice::open(devices, options).expect("formatted");
+        device
+            .discard_tagged(SectorNumber::new(5), 20, &mut |_, tuples| tuples.fill(9))
+            .expect("zeros do as well");
+        // More than one lap of the journal.
+        for _ in 0..BLOCKS {
+            device
+                .write_tagged(SectorNumber::ZERO, 4, &mut |data, tuples| {
+                    data.fill(3);
+                    tuples.fill(3);
+                })
+                .expect("there is room again");
+        }
+        device.close().expect("no faults left");
+        let options = OpenOptions::new().flags(FlagPolicy::Standalone);
+        let devices = Devices::interleaved(Arc::clone(&memory));
+        let device = IntegrityDevice::open(devices, options).expect("closed");
+        let (mut data, mut tags) = (vec![0xff; 26 * 512], vec![0; 26 * 32]);
+        device
+            .read_tagged(SectorNumber::ZERO, &mut data, &mut tags)
+            .expect("a memory device");
+        assert!(data[..4 * 512] == [3; 4 * 512] && tags[..4 * 32] == [3; 4 * 32]);
+        assert!(data[5 * 512..25 * 512] == [0; 20 * 512], "{mode:?}");
+        assert!(tags[5 * 32..25 * 32] == [9; 20 * 32], "{mode:?}");
+        assert!(data[25 * 512..] == [1; 512]);
+    }
 }

@@ -251,3 +251,37 @@ fn a_journal_of_small_sections_is_read_at_once() {
     assert_eq!(counts.read_bytes, 4096 + journal);
     assert!(counts.reads < 5, "{counts:?}");
 }
+
+/// More than 2^17 blocks in the journal were refused, also to who only wanted to read: a journal of
+/// 200 MiB that we had made ourselves could be opened by the kernel alone.
+#[test]
+fn a_large_journal_of_small_blocks_opens_however_full_it_is() {
+    let disk = SparseMemDevice::new(ByteLen::new(256 << 20), SectorSize::S512);
+    let disk = Arc::new(CountingDevice::new(disk));
+    let request = FormatRequest::new(4, SectorSize::S512)
+        .expect("a tag size that exists")
+        .journal_sectors(SectorCount::new((80 << 20) / 512));
+    let devices = Devices::interleaved(Arc::clone(&disk));
+    let (_, layout) = format(&devices, &request, None, None).expect("room enough");
+    let entries = layout.section().entries * u64::from(layout.journal_sections());
+    assert!(entries > 1 << 17, "{entries}");
+    let large = OpenOptions::new()
+        .watermark(100)
+        .journal_buffer(ByteLen::new(128 << 20));
+    let device = open(&disk, large).expect("formatted");
+    let blocks = usize::try_from(entries).expect("small");
+    for first in (0..blocks).step_by(2048) {
+        let count = (blocks - first).min(2048);
+        let at = ByteOffset::new(u64::try_from(first * 512).expect("small"));
+        device
+            .write_at(at, &vec![7; count * 512])
+            .expect("no faults here");
+    }
+    device.flush().expect("no faults here");
+    std::mem::forget(device);
+    for options in [OpenOptions::new().read_only(true), OpenOptions::new()] {
+        let device = open(&disk, options).expect("not closed");
+        assert_eq!(device.unchecked().blocks_in_journal(), Ok(blocks));
+        assert_eq!(read(&device, entries / 8 - 1), Ok(7));
+    }
+}

@@ -2,21 +2,24 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Control, Executor, Inline, MemDevice, Operation, SectorCount,
-    SectorSize, TaggedDevice,
+    BlockDevice, ByteLen, ByteOffset, Control, Error as DeviceError, Executor, Inline, MemDevice,
+    Operation, SectorCount, SectorNumber, SectorSize, TaggedDevice,
 };
 use luksmith_integrity::{
     Devices, DigestName, Error, FlagPolicy, FormatRequest, HashedDevice, IntegrityDevice,
     Interleave, Mode, OpenOptions, Recalculation, format, recalculate,
 };
 use luksmith_testkit::{
-    Among, CrashDevice, CrashOptions, Fault, FaultDevice, FaultPlan, Image, paint,
+    Among, CrashDevice, CrashOptions, Fault, FaultDevice, FaultPlan, HookDevice, Image, paint,
 };
 
 const DIGEST: DigestName = DigestName::Crc32c;
@@ -74,7 +77,7 @@ fn unclosed() -> (Vec<u8>, usize) {
     device.flush().expect("no faults here");
     let engine = device.unchecked();
     engine
-        .write_tuples(luksmith_block::SectorNumber::new(8), &[0x77; 16 * 255])
+        .write_tuples(SectorNumber::new(8), &[0x77; 16 * 255])
         .expect("no faults here");
     engine.flush().expect("no faults here");
     let bytes = disk.to_vec();
@@ -109,7 +112,7 @@ fn a_crash_during_a_recalculation_of_everything_loses_no_mark() {
             let engine = IntegrityDevice::open(devices, plain).expect("formatted");
             let (mut data, mut tags) = (vec![0; blocks * 512], vec![0; blocks * 255]);
             engine
-                .read_tagged(luksmith_block::SectorNumber::ZERO, &mut data, &mut tags)
+                .read_tagged(SectorNumber::ZERO, &mut data, &mut tags)
                 .expect("no faults here");
             for block in 0..blocks {
                 let expected = u8::from((8..24).contains(&block)) + 1;
@@ -265,4 +268,63 @@ fn several_threads_make_the_tags_that_one_makes_and_fail_where_it_fails() {
         let provided = device.superblock().provided_data_sectors();
         assert!(from.get() < provided.get(), "{from}");
     }
+}
+
+/// Keeps panics to itself.
+struct Quiet;
+
+impl Executor for Quiet {
+    fn threads(&self) -> usize {
+        2
+    }
+
+    fn run(&self, _: usize, job: &(dyn Fn() + Sync)) {
+        // What it caught is what this executor swallows.
+        let _ = catch_unwind(AssertUnwindSafe(job));
+    }
+}
+
+/// The tags of the step before were written in place of those that a panic had left unmade.
+#[test]
+fn a_panic_that_an_executor_keeps_to_itself_ends_the_recalculation() {
+    let bytes = paint(3, 5 << 20);
+    let disk = Arc::new(MemDevice::from_bytes(&bytes, SectorSize::S512));
+    let request = FormatRequest::new(4, SectorSize::S512).expect("a tag size that exists");
+    format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+    // The second part of the second step of 1 MiB.
+    let left = AtomicUsize::new(5);
+    let hooked = HookDevice::new(Arc::clone(&disk), move |operation, _, len: ByteLen| {
+        if operation == Operation::Read && len.get() == 256 << 10 {
+            assert_ne!(left.fetch_sub(1, Ordering::SeqCst), 0, "as asked");
+        }
+        Ok(())
+    });
+    let recalculated = recalculate(
+        Devices::interleaved(hooked),
+        OpenOptions::new().executor(Arc::new(Quiet)),
+        DIGEST,
+        None,
+        Recalculation::Whole,
+        false,
+        &Control::new(),
+    );
+    let operation = Operation::Read;
+    let source = DeviceError::FailStop { operation };
+    assert_eq!(recalculated, Err(Error::Device { source }));
+    // Of the second step not one tag was written.
+    let devices = Devices::interleaved(Arc::clone(&disk));
+    let reader = OpenOptions::new().read_only(true);
+    let device = HashedDevice::open(devices, reader, DIGEST, None).expect("formatted");
+    let tags = |first| {
+        let (mut data, mut tags) = (vec![0; 1 << 20], vec![0; 4 << 11]);
+        device
+            .unchecked()
+            .read_tagged(SectorNumber::new(first), &mut data, &mut tags)
+            .expect("a memory device");
+        tags
+    };
+    let position = device.layout().locate(SectorNumber::new(2048));
+    let at = position.expect("a block").tag.get();
+    let at = usize::try_from(at).expect("small");
+    assert!(tags(2048) == bytes[at..at + (4 << 11)]);
 }

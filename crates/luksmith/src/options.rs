@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use luksmith_block::{BlockDevice, Control};
+use luksmith_block::{BlockDevice, ByteLen, Control};
 use luksmith_header::policy::{Expectations, Policy};
 use luksmith_header::{Header, Limits};
 use luksmith_integrity::Mode;
@@ -135,6 +135,7 @@ pub struct OpenOptions {
     pub(crate) integrity: IntegrityRequirement,
     pub(crate) journal: Journal,
     pub(crate) journal_trust: JournalTrust,
+    pub(crate) journal_limit: Option<ByteLen>,
     pub(crate) policy: Option<Arc<dyn HeaderPolicy>>,
     pub(crate) control: Arc<Control>,
     pub(crate) threads: Threads,
@@ -157,6 +158,7 @@ impl Default for OpenOptions {
             integrity: IntegrityRequirement::Optional,
             journal: Journal::AsHeaderSays,
             journal_trust: JournalTrust::Verify,
+            journal_limit: None,
             policy: None,
             control: Arc::default(),
             threads: Threads::default(),
@@ -249,6 +251,15 @@ impl OpenOptions {
     #[must_use]
     pub fn journal_trust(mut self, trust: JournalTrust) -> Self {
         self.journal_trust = trust;
+        self
+    }
+
+    /// Limits the size of the journal of an authenticated volume, 4 GiB by default. It is read
+    /// whole if anything waits in it, which takes up to 200 MiB of memory for 4 GiB, and before the
+    /// first write.
+    #[must_use]
+    pub fn journal_limit(mut self, bytes: ByteLen) -> Self {
+        self.journal_limit = Some(bytes);
         self
     }
 

@@ -73,6 +73,9 @@ impl Stack {
             .read_only(read_only)
             .expect_tag_bytes(spec.tuple_bytes())
             .expect_block_size(plan.sector_size);
+        if let Some(limit) = options.journal_limit {
+            below = below.journal_limit(limit);
+        }
         if options.journal_trust == JournalTrust::Verify {
             below = below.check_journal(Arc::clone(&cipher) as _);
         }

@@ -100,6 +100,10 @@ pub(crate) struct Integrity {
     #[arg(short = 'j', long, value_name = "SIZE", value_parser = parse_size)]
     journal_size: Option<u64>,
 
+    /// Largest journal that is opened [default: 4G]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    limit_journal: Option<u64>,
+
     /// Sectors of data between two runs of tags
     #[arg(long, value_name = "SECTORS")]
     interleave_sectors: Option<u32>,
@@ -322,6 +326,9 @@ impl Integrity {
         let mut options = IntegrityOptions::new()
             .mode(self.mode())
             .legacy_hmac(self.integrity_legacy_hmac);
+        if let Some(bytes) = self.limit_journal {
+            options = options.journal_limit(ByteLen::new(bytes));
+        }
         if let Some(bytes) = self.tag_size {
             options = options.expect_tag_bytes(bytes);
         }
@@ -412,7 +419,11 @@ impl Integrity {
         if self.no_wipe {
             return Ok(());
         }
-        let options = self.open_options()?.mode(Mode::Direct);
+        // Whoever asks for a journal has said how large it may be.
+        let options = self
+            .open_options()?
+            .mode(Mode::Direct)
+            .journal_limit(ByteLen::new(u64::MAX));
         let device = HashedDevice::open(devices, options, digest, key)?;
         self.wipe(device, context)
     }

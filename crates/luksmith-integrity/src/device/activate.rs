@@ -177,40 +177,48 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// Initialises every section: the first, then all between, then the last, each step durable.
     fn erase(&self, plan: &Plan) -> Result<Resume, DeviceError> {
         let (number, order) = plan.erasure();
-        let order: Vec<u32> = order.collect();
-        let (first, rest) = order.split_at(1.min(order.len()));
-        let (between, last) = rest.split_at(rest.len().saturating_sub(1));
-        for step in [first, between, last] {
-            self.initialise_sections(step, number)?;
-        }
+        let between = narrow(u64::from(self.layout.journal_sections().saturating_sub(2)));
+        let mut order = order;
+        self.initialise_sections(order.by_ref().take(1), number)?;
+        self.initialise_sections(order.by_ref().take(between), number)?;
+        self.initialise_sections(order, number)?;
         Ok(plan.after_erasure())
     }
 
-    /// Writes initialised sections with one number and makes them durable.
-    fn initialise_sections(&self, sections: &[u32], number: Sequence) -> Result<(), DeviceError> {
-        if sections.is_empty() {
+    /// Writes initialised sections with one number and makes them durable, if there are any.
+    ///
+    /// They are never held in a list: a superblock may say that there are 2^32.
+    fn initialise_sections(
+        &self,
+        sections: impl Iterator<Item = u32>,
+        number: Sequence,
+    ) -> Result<(), DeviceError> {
+        let bytes = self.codec.section_bytes();
+        let at_once = (ERASE_BYTES / bytes).max(1) * bytes;
+        let mut sections = sections.peekable();
+        if sections.peek().is_none() {
             return Ok(());
         }
-        let bytes = self.codec.section_bytes();
-        let at_once = (ERASE_BYTES / bytes).max(1);
         let mut image = Vec::new();
-        let runs = sections.chunk_by(|a, b| a + 1 == *b);
-        for run in runs.flat_map(|run| run.chunks(at_once)) {
-            image.resize(run.len() * bytes, 0);
-            for (section, image) in run.iter().zip(image.chunks_exact_mut(bytes)) {
-                self.codec.initialise(*section, number, image);
+        while let Some(first) = sections.next() {
+            image.clear();
+            let mut now = Some(first);
+            while let Some(section) = now {
+                let start = image.len();
+                image.resize(start + bytes, 0);
+                let (_, one) = image.split_at_mut(start);
+                self.codec.initialise(section, number, one);
+                let has_room = image.len() < at_once;
+                now = sections.next_if(|next| has_room && *next == section + 1);
             }
-            if let Some(first) = run.first() {
-                self.write_journal(*first, &image)?;
-            }
+            self.write_journal(first, &image)?;
         }
         self.flush_meta()
     }
 
     /// Initialises every section as formatting does.
     pub(crate) fn initialise_journal(&self) -> Result<(), DeviceError> {
-        let all: Vec<u32> = (0..self.layout.journal_sections()).collect();
-        self.initialise_sections(&all, Sequence::ZERO)
+        self.initialise_sections(0..self.layout.journal_sections(), Sequence::ZERO)
     }
 
     /// Empties a drained journal that this session wrote, as the kernel does when it closes.
@@ -224,10 +232,9 @@ impl<D: BlockDevice> IntegrityDevice<D> {
 
     /// Initialises the whole ring as one lap that goes on at `next`.
     fn initialise_ring(&self, next: Resume) -> Result<(), DeviceError> {
-        let all: Vec<u32> = (0..self.layout.journal_sections()).collect();
-        let (before, behind) = all.split_at(narrow(u64::from(next.section)));
-        self.initialise_sections(behind, next.sequence)?;
-        self.initialise_sections(before, next.sequence.next())
+        let sections = self.layout.journal_sections();
+        self.initialise_sections(next.section..sections, next.sequence)?;
+        self.initialise_sections(0..next.section, next.sequence.next())
     }
 
     /// Drains and empties the journal before something is written past it: a replay would otherwise

@@ -24,6 +24,19 @@ pub(super) fn check_sectors<D: BlockDevice>(
     Ok(())
 }
 
+/// Holds the size of the journal's area against the limit: whatever is in it now, a journal will be
+/// written there, section by section.
+pub(super) fn check_journal_size(layout: &Layout, options: &OpenOptions) -> Result<(), Error> {
+    let found = layout.journal_bytes();
+    if found > options.journal_limit.get() && options.mode != Mode::Recovery {
+        return Err(Error::JournalLimit {
+            found: ByteLen::new(found),
+            limit: options.journal_limit,
+        });
+    }
+    Ok(())
+}
+
 /// Reads the bitmap of a device that was not closed in bitmap mode.
 pub(super) fn read_bitmap<D: BlockDevice>(
     devices: &Devices<D>,
@@ -54,13 +67,6 @@ pub(super) fn read_journal<D: BlockDevice>(
     if options.mode == Mode::Recovery || superblock.flags().contains(Flags::DIRTY_BITMAP) {
         return Ok((None, None));
     }
-    let found = layout.journal_bytes();
-    if found > options.journal_limit.get() {
-        return Err(Error::JournalLimit {
-            found: ByteLen::new(found),
-            limit: options.journal_limit,
-        });
-    }
     let found = Found::look(devices.meta(), layout, codec)?;
     let overlay = match &found {
         Found::Unused => Overlay::default(),
@@ -69,7 +75,7 @@ pub(super) fn read_journal<D: BlockDevice>(
                 Some(check) if !options.is_read_only() => Some(&**check),
                 _ => None,
             };
-            let limit = options.overlay_blocks;
+            let limit = options.overlay_blocks.unwrap_or(usize::MAX);
             Overlay::build(devices.meta(), layout, codec, plan, check, limit)?
         }
     };

@@ -109,9 +109,11 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             let len = ByteLen::new(wide(blocks * self.block_bytes()));
             let data = self.devices.data();
             match data.discard(position.data, len) {
-                // It promised more than it keeps; zeros it is then.
-                Err(DeviceError::Unsupported { .. }) => data.write_zeroes(position.data, len)?,
-                punched => punched?,
+                Ok(()) => {}
+                Err(error @ DeviceError::FailStop { .. }) => return Err(error),
+                // It promised more than it keeps; zeros it is then. Nobody could free the journal's
+                // sections of a hole that can never be made.
+                Err(_) => data.write_zeroes(position.data, len)?,
             }
             let (tags, later) = tuples.split_at(blocks * self.tag_bytes());
             self.write_tag_run(&position, tags)?;

@@ -384,8 +384,10 @@ pub(crate) struct Overlay(BTreeMap<u64, OverlayEntry>);
 pub(crate) struct OverlayEntry {
     pub(crate) section: u32,
     pub(crate) sequence: Sequence,
-    pub(crate) entry: usize,
+    pub(crate) entry: u16,
 }
+
+const _: () = assert!(size_of::<OverlayEntry>() == 8);
 
 impl Overlay {
     /// Goes through the sections that a replay would apply, checking each entry with `check`.
@@ -417,7 +419,7 @@ impl Overlay {
                     OverlayEntry {
                         section,
                         sequence,
-                        entry,
+                        entry: u16::try_from(entry).expect("a section has 168 entries at most"),
                     },
                 );
                 if newest.len() > limit {

@@ -447,7 +447,7 @@ impl Second<'_> {
             }
         }
         let what = format!("the kernel's replay in mode {:?}, cut off", self.mode);
-        same(&what, &self.view.bytes, &view.bytes)?;
+        same(&what, &self.view.kernels(), &view.kernels())?;
         if view.bad != self.view.bad {
             return Err(format!("{what}: {:?}, {:?}", self.view.bad, view.bad));
         }
@@ -466,7 +466,11 @@ impl Second<'_> {
         for index in &bad {
             bytes[index * block..(index + 1) * block].fill(0);
         }
-        View { bytes, bad }
+        View {
+            bytes,
+            bad,
+            ..View::default()
+        }
     }
 
     /// Compares what the kernel read and left with what we read and leave; tells what was compared.
@@ -497,9 +501,12 @@ impl Second<'_> {
         }
         same(
             &format!("what the kernel reads in mode {mode:?}"),
-            &view.bytes,
+            &view.kernels(),
             &read.bytes,
         )?;
+        if !view.below.is_empty() {
+            checks.push("devices with data below marks of discarded blocks");
+        }
         if !view.bad.is_empty() {
             checks.push("devices with the same blocks that mismatch");
         }

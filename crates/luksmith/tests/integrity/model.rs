@@ -11,6 +11,20 @@ use super::set::Set;
 pub(crate) struct View {
     pub(crate) bytes: Vec<u8>,
     pub(crate) bad: BTreeSet<usize>,
+    /// What lies below the marks of discarded blocks, where that is no zeros: we read zeros, the
+    /// kernel what is there.
+    pub(crate) below: BTreeMap<usize, Vec<u8>>,
+}
+
+impl View {
+    /// Gives the plaintext as the kernel reads it.
+    pub(crate) fn kernels(&self) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        for (index, below) in &self.below {
+            bytes[index * below.len()..][..below.len()].copy_from_slice(below);
+        }
+        bytes
+    }
 }
 
 /// What happened to a block.
@@ -39,8 +53,9 @@ impl Model {
         Self {
             block: set.block.bytes(),
             tears_marks: 512 % set.tag_bytes() != 0,
+            // Until they are written. A recalculation gives them tags of what lies there.
+            discarded: durable.below.keys().copied().collect(),
             durable,
-            discarded: BTreeSet::new(),
             newer: BTreeMap::new(),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use luksmith::block::{
     BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, SectorNumber, SectorSize,
+    TaggedDevice,
 };
 use luksmith::integrity::{
     Devices, Error as IntegrityError, Flags, HashedDevice, IntegrityDevice, Mode,
@@ -145,7 +146,8 @@ fn hashed_options(set: &Set, hashed: &Hashed, mode: Mode) -> IntegrityOptions {
         .sectors_per_bit(hashed.sectors_per_bit)
         .discards(hashed.discards)
         .expect_block_size(set.block)
-        .expect_tag_bytes(set.tag_bytes());
+        .expect_tag_bytes(set.tag_bytes())
+        .legacy_hmac(hashed.legacy_hmac);
     if let Some(mac) = hashed.mac() {
         options = options.journal_mac(mac);
     }
@@ -232,7 +234,30 @@ pub(crate) fn view(set: &Set, images: &Images) -> Result<View, String> {
             Opened::Volume(opened.map_err(text)?)
         }
     };
-    read(set, opened.device(), set.span())
+    let mut view = read(set, opened.device(), set.span())?;
+    if let Opened::Hashed(device) = &opened
+        && set.discards()
+    {
+        look_below_marks(set, device, &mut view)?;
+    }
+    Ok(view)
+}
+
+/// Takes down what lies below marks of discarded blocks.
+fn look_below_marks(set: &Set, device: &HashedDevice<Disk>, view: &mut View) -> Result<(), String> {
+    let (block, mut tag) = (set.block.bytes(), vec![0; set.tag_bytes()]);
+    let mut below = vec![0; block];
+    for (index, seen) in view.bytes.chunks_exact(block).enumerate() {
+        let first = SectorNumber::new((index * block / 512) as u64);
+        let device = device.unchecked();
+        device
+            .read_tagged(first, &mut below, &mut tag)
+            .map_err(text)?;
+        if !view.bad.contains(&index) && below != seen {
+            view.below.insert(index, below.clone());
+        }
+    }
+    Ok(())
 }
 
 /// Tells whether a recalculation was begun and is not through.
