@@ -95,11 +95,11 @@ pub(crate) fn with_passphrase<T>(
         tries_left -= 1;
         match action(&passphrase) {
             Err(error @ Error::NoKeyslotOpened { .. }) if tries_left > 0 => {
-                eprintln!("luksmith: {}: {error}", path.display());
+                Failure::from(error).at(path).warn(context);
             }
             Err(error) => {
                 if let Error::NoKeyslotOpened { report } = &error {
-                    unlocking::tell(report, context);
+                    unlocking::tell_attempts(report, context);
                 }
                 return Err(Failure::from(error).at(path));
             }

@@ -29,12 +29,13 @@ pub(crate) fn confirm(warning: &str, unasked: Unasked, context: &Context) -> Res
             ))),
         };
     }
-    eprint!("\nWARNING: {warning}.\nAre you sure? (Type 'YES' in capital letters): ");
+    let question =
+        format!("\nWARNING: {warning}.\nAre you sure? (Type 'YES' in capital letters): ");
     let mut answer = String::new();
     let read = io::stderr()
-        .flush()
+        .write_all(question.as_bytes())
         .and_then(|()| io::stdin().lock().read_line(&mut answer));
-    read.map_err(|error| Failure::caller(format!("standard input: {error}")))?;
+    read.map_err(|error| Failure::caller(format!("the question could not be asked: {error}")))?;
     match answer.trim_end() {
         "YES" => Ok(()),
         _ => Err(Failure::new(Kind::Cancelled, "nothing was changed")),

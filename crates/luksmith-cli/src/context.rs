@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, one_line, with_options};
 
 /// Options of every action.
 #[derive(Args, Clone, Debug, Default)]
@@ -41,9 +41,14 @@ impl Context {
     /// Tells a step to whoever asked for `--debug`.
     pub(crate) fn debug(&self, step: impl FnOnce() -> String) {
         if self.debug {
-            eprintln!("# {}", step());
+            tell(&format!("# {}", one_line(&with_options(step()))));
         }
     }
+}
+
+/// Writes lines to standard error. Where nobody takes them, the exit status still says how it went.
+pub(crate) fn tell(lines: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", lines.trim_end_matches('\n'));
 }
 
 /// Writes a result to standard output. A terminal gets no control characters that a header, which

@@ -4,7 +4,7 @@ use luksmith::{BadRanges, ExportReport, VerifyReport};
 use serde_json::json;
 
 use crate::{
-    context::{Context, print},
+    context::{Context, print, tell},
     failure::{Failure, Kind},
     size::human,
 };
@@ -47,11 +47,10 @@ pub(crate) fn verified(
 
 /// Lists what an export replaced by zeros; that is a failure.
 pub(crate) fn replaced(report: &ExportReport) -> Result<(), Failure> {
-    eprint!(
-        "{}{}",
-        lines(TAMPERED, &report.tampered),
-        lines(UNREADABLE, &report.unreadable)
-    );
+    let listed = lines(TAMPERED, &report.tampered) + &lines(UNREADABLE, &report.unreadable);
+    if !listed.is_empty() {
+        tell(&listed);
+    }
     match report.tampered.sectors() + report.unreadable.sectors() {
         0 => Ok(()),
         bad => Err(damaged(format!(

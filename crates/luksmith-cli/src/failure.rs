@@ -4,7 +4,7 @@ use std::{error::Error as StdError, path::Path};
 
 use luksmith::{ErrorKind, block, header, keyslot};
 
-use crate::context::Context;
+use crate::context::{Context, tell};
 
 /// What went wrong, with the name that scripts see and the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
-            message: message.into(),
+            message: with_options(message.into()),
             causes: Vec::new(),
             quiet: false,
         }
@@ -79,7 +79,7 @@ impl Failure {
     }
 
     fn of(kind: Kind, error: &dyn StdError) -> Self {
-        let mut failure = Self::new(kind, with_options(error.to_string()));
+        let mut failure = Self::new(kind, error.to_string());
         let mut source = error.source();
         while let Some(cause) = source {
             failure.causes.push(with_options(cause.to_string()));
@@ -125,9 +125,9 @@ impl Failure {
             let warning = serde_json::json!({
                 "warning": { "kind": self.kind.name(), "message": self.message }
             });
-            eprintln!("{warning}");
+            tell(&warning.to_string());
         } else {
-            eprintln!("luksmith: warning: {}", one_line(&self.message));
+            tell(&format!("luksmith: warning: {}", one_line(&self.message)));
         }
     }
 
@@ -142,16 +142,16 @@ impl Failure {
                     "status": self.status(),
                 }
             });
-            eprintln!("{error}");
+            tell(&error.to_string());
             return;
         }
         if self.quiet && !context.verbose {
             return;
         }
-        eprintln!("luksmith: {}", one_line(&self.message));
+        tell(&format!("luksmith: {}", one_line(&self.message)));
         if context.verbose {
             for cause in &self.causes {
-                eprintln!("  because: {}", one_line(cause));
+                tell(&format!("  because: {}", one_line(cause)));
             }
         }
     }
@@ -159,7 +159,7 @@ impl Failure {
 
 /// What the library advises its callers, and what that is here: the option that does it, or nothing
 /// where there is none.
-const ADVICE: [(&str, &str); 14] = [
+const ADVICE: &[(&str, &str)] = &[
     (
         "raise Limits::argon2_memory_kib",
         "raise --limit-argon2-memory",
@@ -192,10 +192,24 @@ const ADVICE: [(&str, &str); 14] = [
         "give --integrity-legacy-hmac",
     ),
     ("raise OpenOptions::journal_limit", "raise --limit-journal"),
+    ("; raise OpenOptions::overlay_blocks to open it", ""),
+    (
+        "choose NullCipherKeyslots::AcceptUnencryptedKeys to use it",
+        "--accept-null-cipher uses it all the same",
+    ),
+    (
+        "choose LastKeyslot::DestroyAccess if that is meant",
+        "give -q if that is meant",
+    ),
+    ("; state the length with UnlockOptions::key_bytes", ""),
+    ("; give it with FileOptions::size", ""),
+    ("; open it without FileOptions::direct", ""),
+    ("; choose one of HashBackend::available()", ""),
+    ("; choose one of Backend::available()", ""),
 ];
 
 /// Names the option in place of the library's field: that is what the reader can give.
-fn with_options(message: String) -> String {
+pub(crate) fn with_options(message: String) -> String {
     ADVICE.iter().fold(message, |message, (field, option)| {
         message.replace(field, option)
     })
@@ -203,7 +217,7 @@ fn with_options(message: String) -> String {
 
 /// Names from a header or a path may hold anything; an error is one line on a terminal all the
 /// same.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             let escape = c.is_control().then(|| c.escape_default());
@@ -347,6 +361,26 @@ mod tests {
             there,
             "the device holds a LUKS2 header, which would be lost"
         );
+    }
+
+    /// A retry told a person at a terminal to choose a constant of the library.
+    #[test]
+    fn no_message_of_any_crate_names_what_only_a_program_can_set() {
+        let crates = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let mut named = 0;
+        for folder in std::fs::read_dir(crates).expect("the crates") {
+            let messages = folder.expect("a crate").path().join("tests/messages.txt");
+            let Ok(text) = std::fs::read_to_string(&messages) else {
+                continue;
+            };
+            for line in text.lines() {
+                // `Variant: ` in front is the test's own.
+                named += usize::from(line.contains("::"));
+                let told = Failure::caller(line).message;
+                assert!(!told.contains("::"), "{}: {told}", messages.display());
+            }
+        }
+        assert!(named > 10, "{named}");
     }
 
     #[test]

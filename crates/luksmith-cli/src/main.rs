@@ -1,5 +1,8 @@
 //! The `luksmith` command: LUKS volumes in userspace, with the habits of cryptsetup.
 
+// They panic where nobody takes what they print: `context::print` and `context::tell` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod actions;
 mod backup_file;
 mod changing;

@@ -207,6 +207,7 @@ impl LimitArgs {
                 policy
             },
             expected,
+            is_asked: asked,
         })
     }
 
@@ -249,9 +250,15 @@ impl LimitArgs {
 pub(crate) struct Judge {
     policy: Policy,
     expected: Expectations,
+    is_asked: bool,
 }
 
 impl Judge {
+    /// Tells whether an option asks for anything.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.is_asked
+    }
+
     /// Gives everything that is not as it should be, a line each.
     pub(crate) fn violations(&self, header: &Header) -> Vec<String> {
         let found = self.policy.violations(header, &self.expected);

@@ -10,7 +10,7 @@ use luksmith::{
 };
 
 use crate::{
-    context::Context,
+    context::{self, Context},
     devices,
     failure::Failure,
     keys::KeyArgs,
@@ -140,7 +140,7 @@ impl Request<'_> {
                 }
             };
             devices::warn_of_fault(path, &test.header, context);
-            tell(&test.unlocked.report, context);
+            tell_attempts(&test.unlocked.report, context);
             Ok((test.unlocked.keyslot, test))
         })
     }
@@ -168,13 +168,13 @@ impl Request<'_> {
     ) -> Result<T, Failure> {
         let opened = |(keyslot, result): (Option<u32>, T)| {
             if let Some(keyslot) = keyslot.filter(|_| context.verbose) {
-                eprintln!("Key slot {keyslot} unlocked.");
+                context::tell(&format!("Key slot {keyslot} unlocked."));
             }
             result
         };
         let refused = |error: Error| {
             if let Some(report) = report_of(&error) {
-                tell(report, context);
+                tell_attempts(report, context);
             }
             Failure::from(error).at(path)
         };
@@ -188,7 +188,7 @@ impl Request<'_> {
             match attempt(Way::Tokens(tokens)) {
                 Err(error) if !tokens.token_only && is_about_tokens(&error) => {
                     if tokens.are_meant() {
-                        eprintln!("luksmith: {}: {error}", path.display());
+                        Failure::from(error).at(path).warn(context);
                     } else {
                         context.debug(|| error.to_string());
                     }
@@ -203,7 +203,7 @@ impl Request<'_> {
             tries_left -= 1;
             match attempt(Way::Key(Unlock::Passphrase(&passphrase))) {
                 Err(error) if tries_left > 0 && error.kind() == ErrorKind::WrongKey => {
-                    eprintln!("luksmith: {}: {error}", path.display());
+                    Failure::from(error).at(path).warn(context);
                 }
                 result => return result.map(opened).map_err(refused),
             }
@@ -226,7 +226,7 @@ fn report_of(error: &Error) -> Option<&Report> {
 }
 
 /// Tells what became of each keyslot, to whoever wants to know.
-pub(crate) fn tell(report: &Report, context: &Context) {
+pub(crate) fn tell_attempts(report: &Report, context: &Context) {
     for attempt in report.attempts() {
         context.debug(|| format!("{}: {}", attempt.subject, attempt.outcome));
     }

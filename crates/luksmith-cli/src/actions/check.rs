@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     context::{Context, print},
     devices,
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, with_options},
     options::{DeviceArgs, LimitArgs},
     size::human,
 };
@@ -51,8 +51,11 @@ impl Check {
         let header = header.map_err(|failure| failure.at(path))?;
         if let Some(header) = &header {
             findings.header(header, &limits, data_len);
-            findings.judged(judge.violations(header));
+            if judge.is_asked() {
+                findings.judged(judge.violations(header));
+            }
         }
+        findings.problems = findings.problems.drain(..).map(with_options).collect();
         findings.show(context)?;
         match findings.problems.len() {
             0 => Ok(()),

@@ -17,7 +17,7 @@ use luksmith::{
 
 use crate::{
     backup_file::make_durable,
-    context::Context,
+    context::{Context, tell},
     failure::{Failure, Kind},
     kdf_options::{KdfArgs, Pbkdf},
     keys::KeyArgs,
@@ -108,9 +108,9 @@ impl Build {
         let prompt = format!("Enter passphrase for {}: ", output.display());
         let passphrase = self.keys.passphrase.read_new(&prompt, false, context)?;
         if !context.batch {
-            eprintln!(
+            tell(
                 "note: this image has no tags: whoever can write it changes it unnoticed, and older \
-                 parts of it can be put back"
+                 parts of it can be put back",
             );
         }
         let uses_stdout = output == Path::new("-");

@@ -17,7 +17,7 @@ use crate::{
     backup_file::BackupFile,
     changing::{self, FileChanger},
     confirm::{Unasked, confirm},
-    context::Context,
+    context::{Context, tell},
     failure::Failure,
     kdf_options::KdfArgs,
     keys::{KeyArgs, NewKeyArgs, PassphraseArgs},
@@ -153,7 +153,7 @@ fn unlock_options(keyslot: Option<u32>, scope: Scope, limits: &LimitArgs) -> Unl
 
 fn say(context: &Context, what: impl FnOnce() -> String) {
     if context.verbose {
-        eprintln!("{}", what());
+        tell(&what());
     }
 }
 
@@ -289,9 +289,11 @@ impl BackupArgs {
         if file.is_empty() {
             file.remove()?;
         } else if result.is_ok() {
-            eprintln!("The header as it was is in {path}.");
+            tell(&format!("The header as it was is in {path}."));
         } else {
-            eprintln!("The header as it was is in {path}; luksHeaderRestore brings it back.");
+            tell(&format!(
+                "The header as it was is in {path}; luksHeaderRestore brings it back."
+            ));
         }
         result
     }

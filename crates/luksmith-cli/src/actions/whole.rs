@@ -12,7 +12,7 @@ use crate::{
     backup_file::BackupFile,
     changing,
     confirm::{Unasked, confirm},
-    context::Context,
+    context::{Context, tell},
     devices,
     failure::Failure,
     options::{DeviceArgs, LimitArgs, LuksType},
@@ -83,7 +83,9 @@ impl OldHeaderArgs {
             Err(_) if file.is_empty() => file.remove()?,
             Ok(()) => {}
             Err(_) => {
-                eprintln!("The header as it was is in {kept}; luksHeaderRestore brings it back.")
+                tell(&format!(
+                    "The header as it was is in {kept}; luksHeaderRestore brings it back."
+                ));
             }
         }
         result

@@ -176,7 +176,12 @@ fn a_keyslot_that_does_not_encrypt_is_tried_only_where_that_is_accepted() {
     ];
     for action in actions {
         let run = |options: &[&str]| luksmith_with(&[action, options, &[&disk]].concat(), b"wrong");
-        run(&[]).fails(1, "keeps its key unencrypted");
+        run(&[]).fails(1, "keeps its key unencrypted; --accept-null-cipher uses it");
+        let debug = run(&["--debug", "-v"]).stderr;
+        assert!(
+            debug.contains("# keyslot 0") && !debug.contains("::"),
+            "{debug}"
+        );
         run(&["--accept-null-cipher"]).fails(2, "no keyslot opened");
         // Who asks for a policy asks for a cipher too.
         let uuid = luksmith(&["luksUUID", &disk]).text().trim_end().to_owned();

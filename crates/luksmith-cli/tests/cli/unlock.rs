@@ -155,6 +155,37 @@ fn verbose_tells_the_keyslot_and_debug_every_attempt() {
     );
 }
 
+/// `eprintln!` panics where standard error cannot be written: `luksDump` of a missing file ended
+/// with status 101.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_status_is_the_same_where_nobody_can_be_told() {
+    let scratch = Scratch::new();
+    let disk = scratch.image("luks2-default");
+    let key = scratch.file("key", test_image("luks2-default").passphrase.as_bytes());
+    let wrong = scratch.file("wrong", b"wrong");
+    let missing = text(&scratch.path("missing"));
+    let status = |arguments: &[&str]| {
+        let full = std::fs::File::create("/dev/full").expect("a full device");
+        let program = env!("CARGO_BIN_EXE_luksmith");
+        let mut command = std::process::Command::new(program);
+        let status = command.args(arguments).stderr(full).status();
+        status.expect("an answer").code()
+    };
+    assert_eq!(status(&["luksDump", &missing]), Some(4));
+    assert_eq!(status(&["--json", "luksDump", &missing]), Some(4));
+    assert_eq!(status(&["no-such-action"]), Some(1));
+    let told = ["-v", "--debug"];
+    assert_eq!(
+        status(&[&told[..], &test(&["-d", &key, &disk])].concat()),
+        Some(0)
+    );
+    assert_eq!(
+        status(&[&told[..], &test(&["-d", &wrong, &disk])].concat()),
+        Some(2)
+    );
+}
+
 #[test]
 fn benchmark_measures_one_cipher_or_one_hash() {
     let answer = luksmith(&["benchmark", "-c", "aes-xts-plain64", "-s", "512"]);
@@ -211,6 +242,8 @@ fn a_policy_is_asked_before_any_key_is_derived() {
         "{}",
         json.stderr
     );
+    let check = luksmith(&["check", &disk]);
+    assert!(!check.text().contains("policy"), "{check:?}");
     luksmith(&["check", "--policy", "secure-mount", &disk]).fails(1, "found");
     let json = luksmith(&["check", "--json", "--policy", "secure-mount", &disk]);
     assert!(json.stderr.contains("\"kind\":\"policy\""), "{json:?}");
