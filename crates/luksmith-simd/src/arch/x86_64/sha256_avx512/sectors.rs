@@ -158,6 +158,8 @@ struct Set<'a> {
     /// Those of the next one.
     next: &'a mut Scratch,
     lanes: Halves,
+    /// The last two words of `w` that were made.
+    recent: [__m512i; 2],
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -179,6 +181,7 @@ fn hash<const SETS: usize>(
             w,
             next,
             lanes: [[splat(0); 4]; 2],
+            recent: [splat(0); 2],
         }
     });
     for (i, set) in sets.iter_mut().enumerate() {
@@ -190,6 +193,7 @@ fn hash<const SETS: usize>(
         let mut before = [[splat(0); 8]; SETS];
         for (before, set) in before.iter_mut().zip(&mut sets) {
             mem::swap(&mut set.w, &mut set.next);
+            set.recent = [load(&set.w.0[14]), load(&set.w.0[15])];
             *before = set.s;
         }
         let mut w = [splat(0); 16];
@@ -264,19 +268,21 @@ fn scheduled_sets<const J: usize, const SETS: usize>(
     for set in sets {
         let w = in_memory(set.w);
         round::<J>(&mut set.s, &mut set.pending, load(&w.0[J]), &k[J]);
-        renew_stored::<J>(w);
+        renew_stored::<J>(w, &mut set.recent);
     }
 }
 
-/// [`renew`], of words in memory.
+/// [`renew`], of words in memory. The one that it made two rounds ago comes from a register: from
+/// memory, it would hold up the chain of words.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn renew_stored<const J: usize>(w: &mut Scratch) {
+fn renew_stored<const J: usize>(w: &mut Scratch, recent: &mut [__m512i; 2]) {
     let far = ordered(mix0(load(&w.0[(J + 1) % 16])));
     let sum = ordered(add(load(&w.0[J]), load(&w.0[(J + 9) % 16])));
-    let near = ordered(mix1(load(&w.0[(J + 14) % 16])));
+    let near = ordered(mix1(recent[J % 2]));
     let sum = ordered(add(sum, far));
-    store(&mut w.0[J], ordered(add(sum, near)));
+    recent[J % 2] = ordered(add(sum, near));
+    store(&mut w.0[J], recent[J % 2]);
 }
 
 #[inline]
