@@ -90,8 +90,13 @@ fn run<const N: usize, const DECRYPT: bool, I: Ivs>(
 ) {
     let keys = broadcast(data_keys);
     let sectors = buffers.len() / (steps * STEP);
-    // In memory, not in registers, which the rounds need all.
-    let mut groups = [[0; 64]; 2];
+    // In memory, not in registers, which the rounds need all: a state that waits in memory for one
+    // holds up its chain, and these do not.
+    let mut groups = Vectors([[0; 64]; 2]);
+    let Vectors(groups) = &mut groups;
+    // The tweaks of a step and of the one before, for their last rounds.
+    let mut used = [const { Vectors([[0; 64]; WIDE]) }; 2];
+    let mut turn = 0;
     let group = encrypt_tweaks(tweak_keys, ivs, 0);
     store(&mut groups[0], group);
     let mut tweaks = first_tweaks(_mm512_castsi512_si128(group), data_keys);
@@ -101,6 +106,10 @@ fn run<const N: usize, const DECRYPT: bool, I: Ivs>(
     while let Some(chunk) = buffers.next::<STEP>() {
         let now = tweaks;
         let mut state = whiten(&keys, now, &chunk);
+        turn = (turn + 1) % 2;
+        for (place, tweak) in used[turn].0.iter_mut().zip(now) {
+            store(place, tweak);
+        }
         left -= 1;
         if left == 0 {
             left = steps;
@@ -120,26 +129,25 @@ fn run<const N: usize, const DECRYPT: bool, I: Ivs>(
         match behind {
             Some(mut behind) => {
                 both_halves::<N, DECRYPT>(&keys, &mut state, &mut behind.state);
-                last::<DECRYPT>(behind.state, behind.tweaks, behind.chunk);
+                last::<DECRYPT>(behind.state, loaded(&used[(turn + 1) % 2].0), behind.chunk);
             }
             None => half::<N, DECRYPT, false>(&keys, &mut state),
         }
-        behind = Some(Behind {
-            state,
-            tweaks: now,
-            chunk,
-        });
+        behind = Some(Behind { state, chunk });
     }
     if let Some(mut behind) = behind {
         half::<N, DECRYPT, true>(&keys, &mut behind.state);
-        last::<DECRYPT>(behind.state, behind.tweaks, behind.chunk);
+        last::<DECRYPT>(behind.state, loaded(&used[turn].0), behind.chunk);
     }
 }
+
+/// Vectors in memory, each in a cache line of its own.
+#[repr(align(64))]
+struct Vectors<const N: usize>([[u8; 64]; N]);
 
 /// A step that has the first half of its rounds behind it.
 struct Behind<'a> {
     state: [__m512i; WIDE],
-    tweaks: [__m512i; WIDE],
     chunk: Chunk<'a, STEP>,
 }
 
@@ -200,6 +208,17 @@ fn last<const DECRYPT: bool>(
     {
         store(to, last_round::<DECRYPT>(one, tweak));
     }
+}
+
+/// Tweaks from where they were put.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn loaded(places: &[[u8; 64]; WIDE]) -> [__m512i; WIDE] {
+    let mut vectors = [_mm512_setzero_si512(); WIDE];
+    for (vector, place) in vectors.iter_mut().zip(places) {
+        *vector = load(place);
+    }
+    vectors
 }
 
 /// Sectors of any size, one after the other; the last step of each may be a partial one.
