@@ -268,24 +268,34 @@ fn special(error: &luksmith::Error) -> Option<Kind> {
             block::Error::Cancelled => Some(Kind::Cancelled),
             _ => None,
         },
-        luksmith::Error::Keyslot { source } => match source {
-            keyslot::Error::OutOfMemory { .. } => Some(Kind::OutOfMemory),
-            keyslot::Error::Cancelled => Some(Kind::Cancelled),
-            // Nothing was tried, so no key can be said to be wrong.
-            keyslot::Error::NoKeyslotOpened { report }
-                if !report.has_wrong() && report.first_error().is_none() =>
-            {
-                Some(Kind::CALLER)
+        luksmith::Error::Keyslot { source } => special_keyslot(source),
+        luksmith::Error::NoTokenOpened { kind, source, .. } if *kind != ErrorKind::WrongKey => {
+            let first = source.as_ref()?;
+            first.downcast_ref().and_then(special)
+        }
+        _ => None,
+    }
+}
+
+fn special_keyslot(error: &keyslot::Error) -> Option<Kind> {
+    match error {
+        keyslot::Error::OutOfMemory { .. } => Some(Kind::OutOfMemory),
+        keyslot::Error::Cancelled => Some(Kind::Cancelled),
+        keyslot::Error::NoKeyslotOpened { report } if !report.has_wrong() => {
+            match report.first_error() {
+                // Nothing was tried, so no key can be said to be wrong.
+                None => Some(Kind::CALLER),
+                Some(error) => special_keyslot(error),
             }
-            // A file that cannot hold this volume's key is a wrong argument, not a wrong key.
-            keyslot::Error::NoDigestMatched { report } if !report.has_wrong() => {
-                match report.first_error() {
-                    Some(keyslot::Error::KeyLength { .. }) => Some(Kind::CALLER),
-                    _ => None,
-                }
+        }
+        // A file that cannot hold this volume's key is a wrong argument, not a wrong key.
+        keyslot::Error::NoDigestMatched { report } if !report.has_wrong() => {
+            match report.first_error() {
+                Some(keyslot::Error::KeyLength { .. }) => Some(Kind::CALLER),
+                Some(error) => special_keyslot(error),
+                None => None,
             }
-            _ => None,
-        },
+        }
         _ => None,
     }
 }

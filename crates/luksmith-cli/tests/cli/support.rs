@@ -88,6 +88,15 @@ pub(crate) fn options_of() -> Vec<(String, Vec<String>)> {
     names.map(options).collect()
 }
 
+/// Runs `luksmith` on a system that gives it this much address space and no more.
+#[cfg(target_os = "linux")]
+pub(crate) fn luksmith_with_memory(kib: u64, arguments: &[&str], input: &[u8]) -> Answer {
+    let script = format!("ulimit -v {kib}; exec \"$0\" \"$@\"");
+    let mut shell = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_luksmith");
+    answer(shell.args(["-c", &script, program]).args(arguments), input)
+}
+
 /// Runs `luksmith` from a shell, which opens descriptors for it: `$f` in `redirections` is
 /// `file`.
 #[cfg(unix)]

@@ -4,6 +4,8 @@ use luksmith_testkit::interop::{session_key, skipped};
 
 use luksmith_testkit::test_image;
 
+#[cfg(target_os = "linux")]
+use crate::support::luksmith_with_memory;
 use crate::support::{Scratch, bytes, luksmith, luksmith_with, text};
 #[cfg(unix)]
 use crate::support::{luksmith_from, luksmith_redirected};
@@ -184,6 +186,39 @@ fn the_status_is_the_same_where_nobody_can_be_told() {
         status(&[&told[..], &test(&["-d", &wrong, &disk])].concat()),
         Some(2)
     );
+}
+
+/// The report of the keyslots hid it, and the status was 1; cryptsetup gives 3.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_keyslot_that_there_is_no_memory_for_is_status_3() {
+    let scratch = Scratch::new();
+    let disk = text(&scratch.path("disk"));
+    let costs = ["--pbkdf-memory", "131072", "--pbkdf-force-iterations", "4"];
+    let format = [
+        "luksFormat",
+        "--size",
+        "20M",
+        "--pbkdf-parallel",
+        "1",
+        &disk,
+    ];
+    let answer = luksmith_with(&[&format[..], &costs].concat(), b"passphrase");
+    assert_eq!(answer.text(), "");
+    let weak = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+    let add = [&["luksAddKey", &disk], &weak[..]].concat();
+    assert_eq!(luksmith_with(&add, b"passphrase\nother").text(), "");
+    let actions: [&[&str]; 3] = [
+        &["open", "--test-passphrase", "-S", "0", &disk],
+        &["luksAddKey", "-S", "0", "--new-key-slot", "2", &disk],
+        &["luksKillSlot", &disk, "1"],
+    ];
+    for action in actions {
+        let answer = luksmith_with_memory(100_000, action, b"passphrase");
+        answer.fails(3, "no memory for 134217728 bytes");
+    }
+    let answer = luksmith_with_memory(1 << 20, &test(&[&disk]), b"passphrase");
+    assert_eq!(answer.text(), "");
 }
 
 #[test]
