@@ -154,27 +154,37 @@ pub(crate) struct Integrity {
     integrity_legacy_hmac: bool,
 
     /// Digest of the journal's MAC, as hmac-sha256
-    #[arg(long, value_name = "NAME", requires = "journal_integrity_key_file")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "journal_integrity_key_file",
+        conflicts_with = "integrity_bitmap_mode"
+    )]
     journal_integrity: Option<String>,
 
     /// File with the key of the journal's MAC
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "journal_integrity")]
     journal_integrity_key_file: Option<PathBuf>,
 
     /// Bytes of that key
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", requires = "journal_integrity_key_file")]
     journal_integrity_key_size: Option<usize>,
 
     /// Cipher of the journal: ctr-aes, cbc-aes, chacha20
-    #[arg(long, value_name = "NAME", requires = "journal_crypt_key_file")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "journal_crypt_key_file",
+        conflicts_with = "integrity_bitmap_mode"
+    )]
     journal_crypt: Option<String>,
 
     /// File with the key of that cipher
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "journal_crypt")]
     journal_crypt_key_file: Option<PathBuf>,
 
     /// Bytes of that key
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", requires = "journal_crypt_key_file")]
     journal_crypt_key_size: Option<usize>,
 
     /// Takes marks of discarded blocks for their tags, as Linux does on a device with discards;
@@ -227,6 +237,7 @@ impl Integrity {
     fn refuse_what_would_be_ignored(&self) -> Result<(), Failure> {
         let verb = self.verb;
         let recalculates = self.integrity_recalculate || self.integrity_recalculate_reset;
+        let is_format = verb == Verb::Format;
         let is_copy = matches!(verb, Verb::Export | Verb::Import);
         let takes_part = is_copy || verb == Verb::Check && !recalculates;
         let ignored = [
@@ -239,7 +250,16 @@ impl Integrity {
             ),
             ("--size", self.size.is_some() && verb != Verb::Resize),
             ("--wipe", self.wipe && verb != Verb::Resize),
-            ("--no-wipe", self.no_wipe && verb != Verb::Format),
+            ("--no-wipe", self.no_wipe && !is_format),
+            ("--journal-size", self.journal_size.is_some() && !is_format),
+            (
+                "--interleave-sectors",
+                self.interleave_sectors.is_some() && !is_format,
+            ),
+            (
+                "--integrity-legacy-recalculate",
+                self.integrity_legacy_recalculate && !recalculates,
+            ),
             (
                 "--integrity-recalculate",
                 recalculates && verb != Verb::Check,

@@ -115,16 +115,18 @@ fn a_new_device_keeps_data_and_finds_changes() {
     ];
     for (name, options) in [
         ("plain", &["-I", "crc32c"][..]),
-        (
-            "sha256",
-            &["-I", "sha256", "-t", "16", "-s", "4096", "-j", "200000"][..],
-        ),
+        ("sha256", &["-I", "sha256", "-t", "16", "-s", "4096"][..]),
         ("keyed", &keyed[..]),
         ("bitmap", &["-I", "crc32c", "-B"][..]),
         ("direct", &["-I", "xxhash64", "-D", "-s", "4096"][..]),
     ] {
         let disk = scratch.file(name, &vec![0; 4 << 20]);
-        assert_eq!(run("format", &disk, options).text(), "", "{name}");
+        let journal: &[&str] = match name {
+            "sha256" => &["-j", "200000"],
+            _ => &[],
+        };
+        let format = run("format", &disk, &[options, journal].concat());
+        assert_eq!(format.text(), "", "{name}");
         assert!(all_match(&run("check", &disk, options)), "{name}");
         let data = paint(3, 1_000_003);
         let input = scratch.file("input", &data);
@@ -443,4 +445,72 @@ fn a_superblock_without_the_mac_that_is_due_is_opened_only_as_an_old_one() {
     assert_eq!(run("format", &disk, &old).text(), "");
     run("check", &disk, &keys).fails(1, "give --integrity-legacy-hmac if the latter is so");
     assert!(all_match(&run("check", &disk, &old)));
+}
+
+/// `--journal-integrity-key-file` alone made a device whose journal nobody authenticates.
+#[test]
+fn an_option_of_the_journal_that_would_have_no_effect_is_refused() {
+    let scratch = Scratch::new();
+    let device = scratch.file("device", &[0; 1 << 20]);
+    let key = scratch.file("key", &[1; 32]);
+    let mac = ["--journal-integrity-key-file", &key];
+    let cipher = ["--journal-crypt-key-file", &key];
+    let hmac = [&["--journal-integrity", "hmac-sha256"], &mac[..]].concat();
+    let ctr = [&["--journal-crypt", "ctr-aes"], &cipher[..]].concat();
+    let refused: [(&[&str], &str); 8] = [
+        (&mac, "--journal-integrity <NAME>"),
+        (&cipher, "--journal-crypt <NAME>"),
+        (
+            &["--journal-integrity-key-size", "32"],
+            "--journal-integrity-key-file <FILE>",
+        ),
+        (
+            &["--journal-crypt-key-size", "32"],
+            "--journal-crypt-key-file <FILE>",
+        ),
+        (
+            &["--journal-integrity", "hmac-sha256"],
+            "--journal-integrity-key-file <FILE>",
+        ),
+        (
+            &["--journal-crypt", "ctr-aes"],
+            "--journal-crypt-key-file <FILE>",
+        ),
+        (&[&hmac[..], &["-B"]].concat(), "--integrity-bitmap-mode"),
+        (&[&ctr[..], &["-B"]].concat(), "--integrity-bitmap-mode"),
+    ];
+    for verb in ["format", "check"] {
+        for (options, named) in refused {
+            run(verb, &device, options).fails(1, named);
+        }
+    }
+    assert_eq!(bytes(&device), [0; 1 << 20]);
+    let made = run(
+        "format",
+        &device,
+        &[&hmac[..], &ctr, &["-q", "--no-wipe"]].concat(),
+    );
+    assert_eq!(made.text(), "");
+    let ignored: [(&str, &[&str], &str); 4] = [
+        ("check", &["--journal-size", "64K"], "--journal-size"),
+        (
+            "import",
+            &["--interleave-sectors", "8"],
+            "--interleave-sectors",
+        ),
+        (
+            "check",
+            &["--integrity-legacy-recalculate"],
+            "--integrity-legacy-recalculate",
+        ),
+        (
+            "format",
+            &["--integrity-recalculate"],
+            "--integrity-recalculate",
+        ),
+    ];
+    for (verb, options, named) in ignored {
+        let message = format!("{named} says nothing to `integrity {verb}`");
+        run(verb, &device, options).fails(1, &message);
+    }
 }
