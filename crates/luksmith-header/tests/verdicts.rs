@@ -9,7 +9,7 @@
 #[path = "verdicts/program.rs"]
 mod program;
 
-use std::{collections::BTreeMap, env, fmt::Write as _, fs};
+use std::{collections::BTreeMap, env, fmt::Write as _, fs, sync::OnceLock};
 
 use luksmith_block::{MemDevice, SectorSize};
 use luksmith_header::{Header, Limits, luks2::Side};
@@ -22,6 +22,41 @@ fn bases() -> BTreeMap<Base, Vec<u8>> {
 fn read(image: &[u8]) -> Result<Header, luksmith_header::Error> {
     let device = MemDevice::from_bytes(image, SectorSize::S512);
     Header::read(&device, &Limits::default())
+}
+
+/// What is found in the image of a recipe.
+struct Judged {
+    recipe: String,
+    /// The copy chosen and the size of its header, where it is LUKS2; or why it is refused.
+    ours: Result<Option<(Side, u64)>, String>,
+    wrote: bool,
+}
+
+/// Every recipe cooked and read, once for all tests: the images are megabytes of checksums.
+fn judged() -> &'static [Judged] {
+    static ALL: OnceLock<Vec<Judged>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let bases = bases();
+        let judge = |recipe: Recipe| {
+            let image = recipe.cook(&bases[&recipe.base]);
+            let device = MemDevice::from_bytes(&image, SectorSize::S512);
+            let ours = match Header::read(&device, &Limits::default()) {
+                Ok(Header::Luks2(header)) => {
+                    let binary = header.binary();
+                    Ok(Some((binary.side(), binary.hdr_size())))
+                }
+                Ok(_) => Ok(None),
+                Err(error) => Err(error.to_string()),
+            };
+            Judged {
+                recipe: recipe.name,
+                ours,
+                // The device does not see a tail of less than a sector.
+                wrote: !image.starts_with(&device.to_vec()),
+            }
+        };
+        recipes().into_iter().map(judge).collect()
+    })
 }
 
 /// Recipes where our verdict is another than cryptsetup's: `refused` or `accepted`, and why.
@@ -55,21 +90,17 @@ fn at_least_500_recipes_are_on_record_and_no_record_lacks_its_recipe() {
 
 #[test]
 fn no_header_is_accepted_that_cryptsetup_refuses_and_each_refusal_beyond_is_listed() {
-    let bases = bases();
     let on_record = recorded();
     let mut listed = differences();
     let mut wrong = String::new();
-    for recipe in recipes() {
-        let image = recipe.cook(&bases[&recipe.base]);
-        let ours = read(&image);
-        let theirs = &on_record[&recipe.name];
-        let found = match (&ours, theirs.load) {
-            (Err(error), 0) => ("refused", error.to_string()),
-            (Ok(_), load) if load != 0 => ("accepted", String::from("it is accepted")),
+    for Judged { recipe, ours, .. } in judged() {
+        let (verdict, why) = match (ours, on_record[recipe].load) {
+            (Err(error), 0) => ("refused", error.as_str()),
+            (Ok(_), load) if load != 0 => ("accepted", "it is accepted"),
             _ => continue,
         };
-        if listed.remove(&recipe.name).as_deref() != Some(found.0) {
-            writeln!(wrong, "{}\t{}\t{}", recipe.name, found.0, found.1).unwrap();
+        if listed.remove(recipe).as_deref() != Some(verdict) {
+            writeln!(wrong, "{recipe}\t{verdict}\t{why}").unwrap();
         }
     }
     for name in listed.keys() {
@@ -81,31 +112,28 @@ fn no_header_is_accepted_that_cryptsetup_refuses_and_each_refusal_beyond_is_list
 /// cryptsetup rewrites the copy that it does not use; we write nothing, and choose the same one.
 #[test]
 fn the_copy_that_cryptsetup_repairs_is_the_one_not_chosen_here() {
-    let bases = bases();
     let on_record = recorded();
     let mut checked = 0;
-    for recipe in recipes() {
-        let image = recipe.cook(&bases[&recipe.base]);
-        let device = MemDevice::from_bytes(&image, SectorSize::S512);
-        let Ok(Header::Luks2(header)) = Header::read(&device, &Limits::default()) else {
+    for Judged {
+        recipe,
+        ours,
+        wrote,
+    } in judged()
+    {
+        assert!(!wrote, "{recipe}: reading wrote");
+        let Ok(Some((side, hdr_size))) = ours else {
             continue;
         };
-        if recipe.name == "luks2-64k/stale-secondary-in-dead-primary-older" {
+        if recipe == "luks2-64k/stale-secondary-in-dead-primary-older" {
             // The one place where we choose better: the newest candidate, not the first.
-            assert_eq!(header.binary().hdr_size(), 65536);
+            assert_eq!(*hdr_size, 65536);
             continue;
         }
-        let expected = match on_record[&recipe.name].repair {
+        let expected = match on_record[recipe].repair {
             Repair::Primary => Side::Secondary,
             Repair::None | Repair::Secondary => Side::Primary,
         };
-        assert_eq!(header.binary().side(), expected, "{}", recipe.name);
-        // The device does not see a tail of less than a sector.
-        assert!(
-            image.starts_with(&device.to_vec()),
-            "{}: reading wrote",
-            recipe.name
-        );
+        assert_eq!(*side, expected, "{recipe}");
         checked += 1;
     }
     assert!(checked > 600, "{checked} recipes were read as LUKS2");

@@ -121,12 +121,17 @@ fn check(key: &GcmKey, portable: &GcmKey, run: GcmRun<'_>, shift: usize) {
     assert!(intact(&memory), "in place wrote outside: {about}");
 }
 
+/// Every key that has kernels of its own, beside the portable one. Backends without any are served by
+/// the portable code, which would be compared with itself.
 fn for_each_key(mut work: impl FnMut(&GcmKey, &GcmKey)) {
-    for backend in Backend::available().filter(|backend| *backend != Backend::Portable) {
+    for backend in Backend::available() {
         for key_len in [16, 24, 32] {
             let key: Vec<u8> = (1..=251).cycle().take(key_len).collect();
             let portable = GcmKey::with_backend(&key, Backend::Portable).unwrap();
-            work(&GcmKey::with_backend(&key, backend).unwrap(), &portable);
+            let key = GcmKey::with_backend(&key, backend).unwrap();
+            if key.backend() != Backend::Portable {
+                work(&key, &portable);
+            }
         }
     }
 }
