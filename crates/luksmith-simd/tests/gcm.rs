@@ -121,8 +121,8 @@ fn check(key: &GcmKey, portable: &GcmKey, run: GcmRun<'_>, shift: usize) {
     assert!(intact(&memory), "in place wrote outside: {about}");
 }
 
-/// Every key that has kernels of its own, beside the portable one. Backends without any are served by
-/// the portable code, which would be compared with itself.
+/// Every key that has kernels of its own, beside the portable one. Backends without any are served
+/// by the portable code, which would be compared with itself.
 fn for_each_key(mut work: impl FnMut(&GcmKey, &GcmKey)) {
     for backend in Backend::available() {
         for key_len in [16, 24, 32] {
