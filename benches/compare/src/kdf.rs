@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use luksmith_simd::{
-    Argon2, Argon2Variant, OneThread, ScopedThreads, pbkdf2_sha256, pbkdf2_sha512,
+    Argon2, Argon2Job, Argon2Threads, Argon2Variant, ScopedThreads, pbkdf2_sha256, pbkdf2_sha512,
 };
+use luksmith_sys::{Arena, Supply};
 
 use crate::harness::{Case, Contender, Samples, median, pin, unpin};
 use crate::mac_peers::{libargon2_argon2id, openssl_argon2id, openssl_pbkdf2};
@@ -148,19 +149,36 @@ pub fn argon2(filter: &str) -> Vec<Samples> {
     samples
 }
 
+/// The threads of a caller, who makes memory come as they reach it.
+struct Workers<'a> {
+    threads: NonZeroUsize,
+    supply: &'a Supply<'a>,
+}
+
+impl Argon2Threads for Workers<'_> {
+    fn count(&self) -> usize {
+        self.threads.get()
+    }
+
+    fn run(&self, jobs: &mut [Argon2Job<'_>]) {
+        ScopedThreads::new(self.threads).run(jobs);
+    }
+
+    fn reach(&self, block: usize) {
+        self.supply.reach(block * 1024);
+    }
+}
+
 /// What a caller pays: memory is asked for, used, wiped and given back.
 fn ours(argon2: Argon2, threads: u32, key: &mut [u8]) {
+    let not_zero = |count| NonZeroUsize::new(count).expect("not zero");
     let bytes = argon2.arena_words() * 8;
-    let mut arena = luksmith_sys::Arena::new(bytes).expect("memory");
-    let threads = NonZeroUsize::new(threads as usize).expect("not zero");
-    let lanes = NonZeroUsize::new(4).expect("not zero");
+    let mut arena = Arena::new(bytes).expect("memory");
+    let threads = not_zero(threads as usize);
+    let workers = not_zero(argon2.jobs(threads.get()));
     arena
-        .fill_with(lanes, threads, |words| {
-            if threads.get() == 1 {
-                argon2.derive(PASSWORD, SALT, words, key, &OneThread)
-            } else {
-                argon2.derive(PASSWORD, SALT, words, key, &ScopedThreads::new(threads))
-            }
+        .fill_with(not_zero(4), workers, threads, |words, supply| {
+            argon2.derive(PASSWORD, SALT, words, key, &Workers { threads, supply })
         })
         .expect("sizes fit");
 }

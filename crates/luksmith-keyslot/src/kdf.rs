@@ -57,8 +57,7 @@ impl Threads {
     /// The caller's thread alone.
     pub const ONE: Self = Self(NonZeroUsize::MIN);
 
-    /// At most `count` threads that derive, the caller's included. From two on, one more may ask
-    /// the system for memory while it is first filled, and wipe it in the end.
+    /// At most `count` threads, the caller's included.
     #[must_use]
     pub const fn new(count: NonZeroUsize) -> Self {
         Self(count)
@@ -70,9 +69,14 @@ impl Threads {
         self.0.get()
     }
 
-    #[cfg(feature = "parallel")]
+    /// How many there may be in this build.
+    #[cfg(feature = "std")]
     pub(crate) const fn count(self) -> NonZeroUsize {
-        self.0
+        if cfg!(feature = "parallel") {
+            self.0
+        } else {
+            NonZeroUsize::MIN
+        }
     }
 }
 

@@ -27,4 +27,4 @@ mod memory;
 pub mod process;
 
 pub use lend::Helpers;
-pub use memory::{Arena, LockedBytes, MemoryProtection};
+pub use memory::{Arena, LockedBytes, MemoryProtection, Supply};

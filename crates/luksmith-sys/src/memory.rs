@@ -3,10 +3,8 @@
 use std::{
     fmt, io,
     num::NonZeroUsize,
-    ops::{Deref, DerefMut, Range},
-    sync::atomic::{AtomicBool, Ordering},
+    ops::{Deref, DerefMut},
     thread,
-    time::Duration,
 };
 
 #[cfg(unix)]
@@ -14,8 +12,11 @@ mod mapping;
 #[cfg(not(unix))]
 #[path = "memory/heap.rs"]
 mod mapping;
+mod supply;
 
 use mapping::Mapping;
+use supply::Steps;
+pub use supply::Supply;
 
 /// What the system granted for a piece of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,46 +125,35 @@ impl Arena {
         })
     }
 
-    /// Calls `fill` with the area as 64-bit words, aligned to a page, and makes the system give the
-    /// pages in larger pieces than they are used in.
+    /// Calls `fill` with the area as 64-bit words, aligned to a page, and with what makes the
+    /// system give the pages in larger pieces than they are used in.
     ///
-    /// With two `threads` or more, another thread does so while `fill` runs, in the order in which
-    /// the pages are filled: from `fronts` equally spaced places on at the same time. The two wipe
-    /// the area together, too. A thread that the system refuses costs time only.
+    /// `fill` runs `workers` of `threads` threads, which fill the area from `fronts` equally spaced
+    /// places on at the same time. If one is left and the area is large, it runs ahead of them; and
+    /// two threads, if there may be so many, wipe a large area. A thread that the system refuses
+    /// costs time only.
     pub fn fill_with<R>(
         &mut self,
         fronts: NonZeroUsize,
+        workers: NonZeroUsize,
         threads: NonZeroUsize,
-        fill: impl FnOnce(&mut [u64]) -> R,
+        fill: impl FnOnce(&mut [u64], &Supply<'_>) -> R,
     ) -> R {
         let len = self.mapping.bytes().len();
-        let pages = self.mapping.pages();
-        let keeps_huge = self.protection.huge_pages;
-        let done = AtomicBool::new(false);
-        let touch = || {
-            let mut ahead = Ahead {
-                pages: &pages,
-                clock: mapping::thread_cpu_time,
-                keeps_huge,
-            };
-            for step in steps(len, fronts) {
-                if done.load(Ordering::Relaxed) {
-                    return;
-                }
-                ahead.touch(step);
-            }
-        };
-        if threads.get() < 2 || len < WORTH_A_THREAD {
-            touch();
-            return fill(self.words_mut());
+        if another_pays(len, NonZeroUsize::MIN, threads) {
+            self.mapping.wipe_by_two();
         }
-        self.mapping.wipe_by_two();
+        let pages = self.mapping.pages();
+        let is_huge = self.protection.huge_pages;
+        let supply = Supply(Steps::new(&pages, len, fronts, is_huge));
+        if !another_pays(len, workers, threads) {
+            return fill(self.words_mut(), &supply);
+        }
         thread::scope(|scope| {
-            // Without it, pages come as they are first used.
-            let _ = thread::Builder::new().spawn_scoped(scope, touch);
+            let _ = thread::Builder::new().spawn_scoped(scope, || supply.0.run_ahead());
             // Also if `fill` panics: the scope waits for the thread.
-            let _end = SetOnDrop(&done);
-            fill(self.words_mut())
+            let _end = EndOnDrop(&supply);
+            fill(self.words_mut(), &supply)
         })
     }
 
@@ -193,71 +183,18 @@ impl Arena {
     }
 }
 
-/// Sets a flag when it goes.
-struct SetOnDrop<'a>(&'a AtomicBool);
+/// Tells whether a thread more than `workers` is allowed, and pays for an area of `len` bytes. One
+/// that shares a processor with those who fill gains nothing (docs/decisions/0005).
+fn another_pays(len: usize, workers: NonZeroUsize, threads: NonZeroUsize) -> bool {
+    len >= WORTH_A_THREAD && threads > workers
+}
 
-impl Drop for SetOnDrop<'_> {
+/// Ends the thread that runs ahead when it goes.
+struct EndOnDrop<'a>(&'a Supply<'a>);
+
+impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The steps in which an area of `len` bytes that is filled from `fronts` places is asked for.
-fn steps(len: usize, fronts: NonZeroUsize) -> impl Iterator<Item = Range<usize>> {
-    let all = len.div_ceil(HUGE_PAGE);
-    let of_front = all.div_ceil(fronts.get());
-    let front_starts = move |i| {
-        (0..all)
-            .step_by(of_front.max(1))
-            .map(move |start| start + i)
-    };
-    (0..of_front)
-        .flat_map(front_starts)
-        .filter_map(move |step| {
-            let start = step.checked_mul(HUGE_PAGE).filter(|start| *start < len)?;
-            Some(start..len.min(start + HUGE_PAGE))
-        })
-}
-
-/// The CPU time from which on a huge page comes from memory that a virtual machine's host has not
-/// given yet. Measured in one: 0.1 to 0.2 ms from memory that it has given, else 2 to 10 ms.
-/// Small pages come from what was in use a moment ago: to ask for 512 of them and to give them back
-/// took 1.0 ms, and four passes of Argon2 over them 0.3 to 1.0 ms more.
-const HUGE_PAGE_COST: Duration = Duration::from_micros(1500);
-
-/// Asks for pages before they are used, huge ones until one costs too much.
-struct Ahead<P, C> {
-    pages: P,
-    clock: C,
-    keeps_huge: bool,
-}
-
-/// What is asked of the system.
-trait Give {
-    /// Makes the pages of a range come.
-    fn populate(&self, range: Range<usize>);
-    /// Takes back the request for huge pages; those that are there already stay.
-    fn use_small_pages(&self);
-}
-
-impl<P: Give, C: FnMut() -> Duration> Ahead<P, C> {
-    fn touch(&mut self, range: Range<usize>) {
-        let before = (self.clock)();
-        self.pages.populate(range);
-        if self.keeps_huge && (self.clock)().saturating_sub(before) > HUGE_PAGE_COST {
-            self.pages.use_small_pages();
-            self.keeps_huge = false;
-        }
-    }
-}
-
-impl Give for &mapping::Pages {
-    fn populate(&self, range: Range<usize>) {
-        mapping::Pages::populate(self, range);
-    }
-
-    fn use_small_pages(&self) {
-        mapping::Pages::use_small_pages(self);
+        self.0.0.end();
     }
 }
 
@@ -302,12 +239,18 @@ mod tests {
     #[test]
     fn an_area_filled_with_a_second_thread_is_what_was_filled_in() {
         let fronts = NonZeroUsize::new(4).unwrap();
-        for threads in [NonZeroUsize::MIN, fronts] {
+        let one = NonZeroUsize::MIN;
+        for (workers, threads) in [(one, one), (one, fronts), (fronts, fronts)] {
             for len in [8, HUGE_PAGE, WORTH_A_THREAD + 8, 3 * WORTH_A_THREAD] {
                 let mut arena = Arena::new(len).unwrap();
-                let count = arena.fill_with(fronts, threads, |words| {
+                let count = arena.fill_with(fronts, workers, threads, |words, supply| {
                     assert!(words.iter().all(|&word| word == 0), "{len}");
-                    words.iter_mut().zip(1..).for_each(|(word, i)| *word = i);
+                    for (i, (word, n)) in words.iter_mut().zip(1..).enumerate() {
+                        if i % 512 == 0 {
+                            supply.reach(i * 8);
+                        }
+                        *word = n;
+                    }
                     words.len()
                 });
                 assert_eq!(count, len / 8);
@@ -319,84 +262,29 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_runs_ahead_only_in_a_large_area_and_where_one_is_left() {
+        let pays = |len, workers, threads| {
+            let count = |count| NonZeroUsize::new(count).unwrap();
+            another_pays(len, count(workers), count(threads))
+        };
+        assert!(pays(WORTH_A_THREAD, 1, 2));
+        assert!(!pays(WORTH_A_THREAD - 1, 1, 2));
+        assert!(!pays(WORTH_A_THREAD, 1, 1));
+        assert!(!pays(WORTH_A_THREAD, 2, 2));
+        assert!(pays(WORTH_A_THREAD, 4, 5));
+    }
+
+    #[test]
     fn a_fill_that_panics_ends_the_second_thread() {
         let mut arena = Arena::new(2 * WORTH_A_THREAD).unwrap();
         let two = NonZeroUsize::new(2).unwrap();
         let fill = std::panic::AssertUnwindSafe(|| {
-            arena.fill_with(NonZeroUsize::MIN, two, |_| panic!("as asked"))
+            arena.fill_with(NonZeroUsize::MIN, NonZeroUsize::MIN, two, |_, _| {
+                panic!("as asked")
+            })
         });
         // Hangs if the thread goes on for ever.
         assert!(std::panic::catch_unwind(fill).is_err());
-    }
-
-    #[test]
-    fn pages_are_asked_for_once_each_from_all_fronts_at_a_time() {
-        for fronts in 1..=5 {
-            let fronts = NonZeroUsize::new(fronts).unwrap();
-            for len in [
-                1,
-                HUGE_PAGE,
-                3 * HUGE_PAGE + 4096,
-                8 * HUGE_PAGE,
-                9 * HUGE_PAGE,
-            ] {
-                let mut seen: Vec<_> = steps(len, fronts).collect();
-                seen.sort_by_key(|step| step.start);
-                let mut end = 0;
-                for step in &seen {
-                    assert_eq!(step.start, end, "{len}, {fronts} fronts");
-                    end = step.end;
-                }
-                assert_eq!(end, len, "{len}, {fronts} fronts");
-            }
-        }
-        let first: Vec<_> = steps(8 * HUGE_PAGE, NonZeroUsize::new(4).unwrap())
-            .map(|step| step.start / HUGE_PAGE)
-            .collect();
-        assert_eq!(first, [0, 2, 4, 6, 1, 3, 5, 7]);
-    }
-
-    /// Notes what is asked for.
-    #[derive(Default)]
-    struct Noted(std::cell::RefCell<Vec<Option<usize>>>);
-
-    impl Give for &Noted {
-        fn populate(&self, range: Range<usize>) {
-            self.0.borrow_mut().push(Some(range.start));
-        }
-
-        fn use_small_pages(&self) {
-            self.0.borrow_mut().push(None);
-        }
-    }
-
-    #[test]
-    fn huge_pages_are_given_up_once_when_one_costs_too_much() {
-        let (fair, slow) = (HUGE_PAGE_COST, HUGE_PAGE_COST + Duration::from_nanos(1));
-        let noted = Noted::default();
-        let mut costs = [fair, fair, slow, fair, slow].into_iter();
-        let (mut now, mut is_start) = (Duration::ZERO, true);
-        let clock = || {
-            if !is_start {
-                now += costs.next().unwrap_or_default();
-            }
-            is_start = !is_start;
-            now
-        };
-        let mut ahead = Ahead {
-            pages: &noted,
-            clock,
-            keeps_huge: true,
-        };
-        for start in 0..3 {
-            assert!(ahead.keeps_huge);
-            ahead.touch(start..start + 1);
-        }
-        assert!(!ahead.keeps_huge);
-        ahead.touch(3..4);
-        ahead.touch(4..5);
-        let asked = [Some(0), Some(1), Some(2), None, Some(3), Some(4)];
-        assert_eq!(*noted.0.borrow(), asked);
     }
 
     #[cfg(target_os = "linux")]

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 use core::ops::ControlFlow;
 
+#[cfg(feature = "std")]
+use luksmith_simd::Argon2Job;
 use luksmith_simd::{Argon2, Argon2Threads};
 
 #[cfg(feature = "std")]
@@ -27,16 +29,21 @@ impl Arena {
             .map_err(|_| Error::OutOfMemory { bytes })
     }
 
-    /// Fills the memory of so many lanes. One of several threads is better used to make memory
-    /// come than to wait for it.
-    fn fill<R>(&mut self, lanes: u32, threads: Threads, fill: impl FnOnce(&mut [u64]) -> R) -> R {
-        let lanes = NonZeroUsize::new(to_usize(lanes)).unwrap_or(NonZeroUsize::MIN);
-        let threads = if cfg!(feature = "parallel") {
-            NonZeroUsize::new(threads.get()).unwrap_or(NonZeroUsize::MIN)
-        } else {
-            NonZeroUsize::MIN
-        };
-        self.0.fill_with(lanes, threads, fill)
+    /// Calls `fill` with the memory and with the threads that fill it.
+    fn fill<R>(
+        &mut self,
+        argon2: Argon2,
+        lanes: u32,
+        threads: Threads,
+        fill: impl FnOnce(&mut [u64], &dyn Argon2Threads) -> R,
+    ) -> R {
+        let at_least_one = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+        let threads = threads.count();
+        let workers = at_least_one(argon2.jobs(threads.get()));
+        let lanes = at_least_one(to_usize(lanes));
+        self.0.fill_with(lanes, workers, threads, |words, supply| {
+            fill(words, &Workers { threads, supply })
+        })
     }
 
     /// All of it, touched.
@@ -44,6 +51,28 @@ impl Arena {
         let words = self.0.words_mut();
         words.fill(1);
         words
+    }
+}
+
+/// The threads that fill the memory, each of which first makes it come.
+#[cfg(feature = "std")]
+struct Workers<'a> {
+    threads: NonZeroUsize,
+    supply: &'a luksmith_sys::Supply<'a>,
+}
+
+#[cfg(feature = "std")]
+impl Argon2Threads for Workers<'_> {
+    fn count(&self) -> usize {
+        self.threads.get()
+    }
+
+    fn run(&self, jobs: &mut [Argon2Job<'_>]) {
+        luksmith_simd::ScopedThreads::new(self.threads).run(jobs);
+    }
+
+    fn reach(&self, block: usize) {
+        self.supply.reach(block.saturating_mul(1024));
     }
 }
 
@@ -63,8 +92,14 @@ impl Arena {
         Ok(Self(arena))
     }
 
-    fn fill<R>(&mut self, _: u32, _: Threads, fill: impl FnOnce(&mut [u64]) -> R) -> R {
-        fill(&mut self.0)
+    fn fill<R>(
+        &mut self,
+        _: Argon2,
+        _: u32,
+        _: Threads,
+        fill: impl FnOnce(&mut [u64], &dyn Argon2Threads) -> R,
+    ) -> R {
+        fill(&mut self.0, &luksmith_simd::OneThread)
     }
 }
 
@@ -90,10 +125,8 @@ pub(super) fn derive(
         Ok(()) => ControlFlow::Continue(()),
         Err(_) => ControlFlow::Break(()),
     };
-    let done = arena.fill(cost.lanes, effort.threads, |words| {
-        with_threads(effort.threads, &mut |threads| {
-            argon2.derive_with(password, salt, words, out, threads, &mut progress)
-        })
+    let done = arena.fill(argon2, cost.lanes, effort.threads, |words, threads| {
+        argon2.derive_with(password, salt, words, out, threads, &mut progress)
     });
     match done {
         Err(luksmith_simd::Error::Cancelled) => Err(Error::Cancelled),
@@ -139,14 +172,4 @@ fn context(variant: Argon2Variant, cost: Argon2Cost) -> Argon2 {
     };
     Argon2::new(variant, cost.passes, cost.memory_kib, cost.lanes)
         .expect("the costs were checked by who asked")
-}
-
-#[cfg(feature = "parallel")]
-fn with_threads<T>(threads: Threads, run: &mut dyn FnMut(&dyn Argon2Threads) -> T) -> T {
-    run(&luksmith_simd::ScopedThreads::new(threads.count()))
-}
-
-#[cfg(not(feature = "parallel"))]
-fn with_threads<T>(_: Threads, run: &mut dyn FnMut(&dyn Argon2Threads) -> T) -> T {
-    run(&luksmith_simd::OneThread)
 }

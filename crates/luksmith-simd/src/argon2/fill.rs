@@ -18,6 +18,9 @@ const IN_TURN: usize = 4;
 /// each other, but a CPU that guesses so stops at the end of each page.
 const AHEAD: usize = 2;
 
+/// Blocks that are told of at once, as `Argon2Threads::reach` says.
+const REACHED_AT_ONCE: usize = 64;
+
 /// Which quarter of which pass.
 #[derive(Clone, Copy)]
 pub(super) struct At {
@@ -114,8 +117,12 @@ impl<'a> Finished<'a> {
 pub(super) struct Lane<'a> {
     at: At,
     number: u32,
+    /// Number in the arena of the first block of `segment`.
+    start: usize,
     segment: &'a mut [Block],
     finished: &'a Finished<'a>,
+    /// Who hears how far the first pass is.
+    threads: &'a dyn Argon2Threads,
     /// What the next block reads.
     next: Reference,
     /// The random numbers of the next 128 blocks, where they do not depend on the data.
@@ -129,41 +136,31 @@ pub(super) fn slice(at: &At, blocks: &mut [Block], threads: &dyn Argon2Threads) 
     let mut segments: Vec<&[Block]> = Vec::new();
     for (segment, i) in blocks.chunks_exact_mut(segment_blocks).zip(0..) {
         if i % SLICES == at.slice {
-            current.push((i / SLICES, segment));
+            let start = i as usize * segment_blocks;
+            current.push((i / SLICES, start, segment));
             segments.push(&[]);
         } else {
             segments.push(segment);
         }
     }
     let finished = &Finished { segments };
-    let workers = workers(at, current.len(), threads.count());
+    let workers = at.argon2.jobs_by(at.kernel, threads.count());
     let mut jobs: Vec<_> = (0..workers)
         .map(|_| Argon2Job { lanes: Vec::new() })
         .collect();
-    for (i, (number, segment)) in current.into_iter().enumerate() {
+    for (i, (number, start, segment)) in current.into_iter().enumerate() {
         jobs[i % workers].lanes.push(Lane {
             at: *at,
             number,
+            start,
             segment,
             finished,
+            threads,
             next: Reference::default(),
             addresses: ZERO,
         });
     }
     threads.run(&mut jobs);
-}
-
-/// How many of `threads` threads share `lanes` lanes.
-///
-/// Lanes in turn were measured where there are two processors. With more of them to choose from,
-/// each lane gets one of its own: what waits for memory on one machine may not on another.
-fn workers(at: &At, lanes: usize, threads: usize) -> usize {
-    let each = if threads > 2 {
-        1
-    } else {
-        at.kernel.lanes_of_a_thread()
-    };
-    threads.clamp(1, lanes.div_ceil(each))
 }
 
 /// Fills the segments of the lanes, a few in turn.
@@ -176,6 +173,9 @@ pub(super) fn lanes(lanes: &mut [Lane<'_>]) {
         }
         for index in first..at.argon2.segment_blocks() {
             for lane in turn.iter_mut() {
+                if at.pass == 0 {
+                    lane.reach(index);
+                }
                 lane.step(index);
             }
         }
@@ -183,6 +183,14 @@ pub(super) fn lanes(lanes: &mut [Lane<'_>]) {
 }
 
 impl Lane<'_> {
+    /// Tells that the block at `index` is the next, where nothing was told of it yet.
+    fn reach(&self, index: u32) {
+        let block = self.start + index as usize;
+        if index == self.at.first_index() || block.is_multiple_of(REACHED_AT_ONCE) {
+            self.threads.reach(block);
+        }
+    }
+
     /// Fills the block at `index` and asks for what the one after it reads.
     fn step(&mut self, index: u32) {
         let at = self.at;

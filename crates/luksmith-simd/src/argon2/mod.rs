@@ -137,6 +137,24 @@ impl Argon2 {
             .saturating_mul(BLOCK_WORDS)
     }
 
+    /// How many jobs run at the same time where `threads` threads may; the others have none.
+    #[must_use]
+    pub fn jobs(self, threads: usize) -> usize {
+        self.jobs_by(Argon2Kernel::best(), threads)
+    }
+
+    /// Lanes in turn were measured where there are two processors. With more of them to choose
+    /// from, each lane gets one of its own: what waits for memory on one machine may not on
+    /// another.
+    fn jobs_by(self, kernel: Argon2Kernel, threads: usize) -> usize {
+        let each = if threads > 2 {
+            1
+        } else {
+            kernel.lanes_of_a_thread()
+        };
+        threads.clamp(1, (self.lanes as usize).div_ceil(each))
+    }
+
     /// Fills `out` (4 bytes or more) from `password` and `salt`.
     ///
     /// `arena` has at least [`arena_words`](Self::arena_words); what it holds before does not
@@ -201,7 +219,7 @@ impl Argon2 {
         };
         let (blocks, _) = arena.as_chunks_mut::<BLOCK_WORDS>();
         let initial = self.initial_hash(texts, out.len())?;
-        self.first_blocks(&initial, blocks);
+        self.first_blocks(&initial, blocks, threads);
         let quarters = u64::from(self.passes) * u64::from(SLICES);
         let mut done = 0;
         for pass in 0..self.passes {
@@ -271,9 +289,10 @@ impl Argon2 {
     }
 
     /// The first two blocks of every lane (steps 3 and 4).
-    fn first_blocks(self, initial: &[u8; 64], blocks: &mut [Block]) {
+    fn first_blocks(self, initial: &[u8; 64], blocks: &mut [Block], threads: &dyn Argon2Threads) {
         let lane_blocks = blocks.len() / self.lanes as usize;
         for (lane, blocks) in (0..self.lanes).zip(blocks.chunks_exact_mut(lane_blocks)) {
+            threads.reach(lane as usize * lane_blocks);
             for (i, block) in (0..2_u32).zip(blocks) {
                 let mut bytes = [0; 8 * BLOCK_WORDS];
                 let parts = [&initial[..], &i.to_le_bytes(), &lane.to_le_bytes()];

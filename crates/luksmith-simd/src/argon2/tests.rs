@@ -247,12 +247,72 @@ fn of_two_threads_a_vector_kernel_takes_the_second_only_for_a_third_lane() {
             let each = if threads > 2 { 1 } else { per_thread };
             let most = usize::try_from(lanes).expect("few").div_ceil(each);
             let want = threads.min(most);
+            assert_eq!(argon2.jobs_by(kernel, threads), want);
             let jobs = counting.jobs.into_inner().expect("no panic");
             assert_eq!(
                 jobs, [want; 4],
                 "{kernel:?}, {lanes} lanes, {threads} threads"
             );
         }
+    }
+}
+
+/// Notes which blocks it is told of.
+#[cfg(feature = "std")]
+struct Listening {
+    threads: usize,
+    told: std::sync::Mutex<Vec<usize>>,
+}
+
+#[cfg(feature = "std")]
+impl Argon2Threads for Listening {
+    fn count(&self) -> usize {
+        self.threads
+    }
+
+    fn run(&self, jobs: &mut [Argon2Job<'_>]) {
+        let threads = self.threads.try_into().expect("not 0");
+        ScopedThreads::new(threads).run(jobs);
+    }
+
+    fn reach(&self, block: usize) {
+        self.told.lock().expect("no panic").push(block);
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn every_block_of_the_arena_is_told_of_in_the_first_pass() {
+    for (passes, memory_kib, lanes, threads) in [
+        (1, 8, 1, 1),
+        (1, 64, 1, 1),
+        (2, 1024, 2, 1),
+        (3, 1000, 3, 2),
+        (2, 2048, 4, 4),
+    ] {
+        let argon2 = Argon2::new(Argon2Variant::Id, passes, memory_kib, lanes).expect("valid");
+        let listening = Listening {
+            threads,
+            told: std::sync::Mutex::default(),
+        };
+        let mut arena = vec![0; argon2.arena_words()];
+        argon2
+            .derive(b"p", b"salt", &mut arena, &mut [0; 32], &listening)
+            .expect("sizes fit");
+        let mut told = listening.told.into_inner().expect("no panic");
+        told.sort_unstable();
+        let blocks = argon2.arena_words() / BLOCK_WORDS;
+        for block in 0..blocks {
+            let before = told.partition_point(|&one| one <= block);
+            let last = told[before.checked_sub(1).expect("block 0 is told of")];
+            assert!(
+                last / 64 == block / 64,
+                "{block} of {blocks}, {lanes} lanes"
+            );
+        }
+        // A multiple of 64 each, the start of each segment, and that of each lane before it all.
+        let most = blocks / 64 + 4 * lanes as usize + lanes as usize;
+        assert!(told.len() <= most, "{} of {blocks} blocks", told.len());
     }
 }
 

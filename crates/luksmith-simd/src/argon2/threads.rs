@@ -22,12 +22,17 @@ impl Argon2Job<'_> {
 }
 
 /// A way to run jobs, which the caller of [`Argon2`](super::Argon2) chooses.
-pub trait Argon2Threads {
+pub trait Argon2Threads: Sync {
     /// How many jobs it can run at the same time, at least 1.
     fn count(&self) -> usize;
 
     /// Runs every job to its end; at most [`count`](Self::count) of them are given.
     fn run(&self, jobs: &mut [Argon2Job<'_>]);
+
+    /// Hears, from the thread that fills it and just before, that a block of the arena is written
+    /// to for the first time: the block with this number (of 1 KiB each, from 0), and those after
+    /// it up to the next number divisible by 64. Who needs not prepare memory need not listen.
+    fn reach(&self, _block: usize) {}
 }
 
 /// The caller's thread alone.
