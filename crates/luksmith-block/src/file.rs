@@ -367,6 +367,15 @@ impl FileDevice {
     }
 }
 
+/// Makes a new file durable: its contents, its length, and its name in the folder.
+///
+/// # Errors
+/// What the system says.
+pub fn make_durable(file: &File, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    sys::sync_parent(path)
+}
+
 impl BlockDevice for FileDevice {
     fn size(&self) -> ByteLen {
         self.size

@@ -45,7 +45,7 @@ pub use device::{BlockDevice, Capabilities};
 pub use error::{Error, IoFailure, Operation};
 pub use executor::{Executor, Inline};
 #[cfg(feature = "std")]
-pub use file::{FileDevice, FileOptions};
+pub use file::{FileDevice, FileOptions, make_durable};
 #[cfg(feature = "std")]
 pub use mem::{MemDevice, SparseMemDevice};
 #[cfg(feature = "std")]

@@ -111,6 +111,12 @@ impl Failure {
         self
     }
 
+    /// Says whose move it is, where that is not what the error alone tells.
+    pub(crate) fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }

@@ -7,7 +7,7 @@ use luksmith::{header::Header, keyslot::change::HeaderBackup};
 use zeroize::Zeroizing;
 
 use crate::{
-    backup_file::BackupFile,
+    backup_file,
     confirm::{Unasked, confirm},
     context::{Context, print},
     devices,
@@ -101,7 +101,7 @@ impl LuksDump {
                 push_hex(&mut text, key, "\t\t");
             }
             Some(out) => {
-                let mut file = BackupFile::create(&out)?;
+                let mut file = backup_file::create(&out)?;
                 let written = file.write(key).and_then(|()| file.finish());
                 written.map_err(|error| Failure::from(error).at(&out))?;
                 text.push_str("Key stored to file ");

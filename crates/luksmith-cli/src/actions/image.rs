@@ -10,13 +10,12 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use luksmith::{
     FormatOptions, NewKeys, Passphrase,
-    block::{ByteLen, Control},
+    block::{self, ByteLen, Control},
     hash::HashName,
     workload::write_footer,
 };
 
 use crate::{
-    backup_file::make_durable,
     context::{Context, tell},
     failure::{Failure, Kind},
     kdf_options::{KdfArgs, Pbkdf},
@@ -271,7 +270,7 @@ fn into_new_file(
     let mut out = BufWriter::with_capacity(BUFFER, file);
     let written = write(&mut out).and_then(|()| {
         out.flush().map_err(at)?;
-        make_durable(out.get_ref(), path).map_err(at)?;
+        block::make_durable(out.get_ref(), path).map_err(at)?;
         Ok(control.check()?)
     });
     if written.is_err() {

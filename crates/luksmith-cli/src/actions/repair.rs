@@ -11,11 +11,14 @@ use luksmith::{
         luks2::{Pair, RepairPlan, Side},
         repaired_backup,
     },
-    keyslot::{SystemRandom, change::HeaderBackup},
+    keyslot::{
+        SystemRandom,
+        change::{FileBackup, HeaderBackup},
+    },
 };
 
 use crate::{
-    backup_file::BackupFile,
+    backup_file,
     confirm::{Unasked, confirm},
     context::{Context, print},
     devices,
@@ -211,15 +214,12 @@ fn list(changes: &[Repaired]) -> String {
 /// Makes a file that is durable once this returns, and gone again if it fails.
 fn into_new_file(
     out: &Path,
-    write: impl FnOnce(&mut BackupFile) -> Result<(), Failure>,
+    write: impl FnOnce(&mut FileBackup) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut file = BackupFile::create(out)?;
-    let written =
-        write(&mut file).and_then(|()| file.finish().map_err(|error| Failure::from(error).at(out)));
-    if written.is_err() {
-        file.remove()?;
-        return written;
-    }
+    let mut file = backup_file::create(out)?;
+    write(&mut file)?;
+    file.finish()
+        .map_err(|error| Failure::from(error).at(out))?;
     print(&format!(
         "A repaired copy of the header is in {}.\n",
         out.display()

@@ -7,14 +7,14 @@ use luksmith::{
     block::Control,
     header::{Header, Priority},
     keyslot::{
-        change::{HeaderBackup, LastKeyslot},
+        change::{FileBackup, HeaderBackup, LastKeyslot},
         cost,
         unlock::{Scope, UnlockOptions},
     },
 };
 
 use crate::{
-    backup_file::BackupFile,
+    backup_file,
     changing::{self, FileChanger},
     confirm::{Unasked, confirm},
     context::{Context, tell},
@@ -274,21 +274,23 @@ struct BackupArgs {
 }
 
 impl BackupArgs {
-    /// Runs a change with the backup file, if one is named; removes the file if it was not needed.
+    /// Runs a change with the backup file, if one is named; it is gone if it was not needed.
     fn with<T>(
         &self,
-        action: impl FnOnce(&mut Option<BackupFile>) -> Result<T, Failure>,
+        action: impl FnOnce(&mut Option<FileBackup>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut file = match &self.header_backup_file {
-            Some(path) => Some(BackupFile::create(path)?),
+            Some(path) => Some(backup_file::create(path)?),
             None => None,
         };
         let result = action(&mut file);
         let Some(file) = file else { return result };
         let path = file.path().display().to_string();
-        if file.is_empty() {
-            file.remove()?;
-        } else if result.is_ok() {
+        if !file.is_finished() {
+            // It was not needed, or is not whole: nothing was changed then.
+            return result;
+        }
+        if result.is_ok() {
             tell(&format!("The header as it was is in {path}."));
         } else {
             tell(&format!(
@@ -300,7 +302,7 @@ impl BackupArgs {
 }
 
 /// Lends the file to the library.
-fn lent(file: &mut Option<BackupFile>) -> Option<&mut dyn HeaderBackup> {
+fn lent(file: &mut Option<FileBackup>) -> Option<&mut dyn HeaderBackup> {
     file.as_mut().map(|file| file as &mut dyn HeaderBackup)
 }
 

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use luksmith::{
     header::{RestorePlan, backup},
-    keyslot::change::{HeaderBackup, restore_header},
+    keyslot::change::{FileBackup, HeaderBackup, restore_header},
 };
 
 use crate::{
-    backup_file::BackupFile,
-    changing,
+    backup_file, changing,
     confirm::{Unasked, confirm},
     context::{Context, tell},
     devices,
@@ -39,18 +38,11 @@ impl HeaderBackupAction {
         // Before the file is made: what is no header leaves no file behind.
         let header = devices::header(&self.device, &device, &self.limits)?;
         devices::warn_of_fault(path, &header, context);
-        let mut file = BackupFile::create(&self.header_backup_file)?;
+        let mut file = backup_file::create(&self.header_backup_file)?;
         let copied = backup(&device, &limits, &mut |_, bytes| Ok(file.write(bytes)?));
-        let copied = copied.map_err(|error| Failure::from(error).at(path));
-        let kept = copied.and_then(|_| {
-            let finished = file.finish();
-            finished.map_err(|error| Failure::from(error).at(&self.header_backup_file))
-        });
-        if kept.is_err() {
-            // Half a backup is worse than none.
-            file.remove()?;
-        }
-        kept
+        copied.map_err(|error| Failure::from(error).at(path))?;
+        let finished = file.finish();
+        finished.map_err(|error| Failure::from(error).at(&self.header_backup_file))
     }
 }
 
@@ -69,18 +61,19 @@ impl OldHeaderArgs {
         &self,
         path: &std::path::Path,
         uuid: &str,
-        action: impl FnOnce(&mut BackupFile) -> Result<(), Failure>,
+        action: impl FnOnce(&mut FileBackup) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut file = match &self.old_header_file {
-            Some(path) => BackupFile::create(path)?,
-            None => BackupFile::beside(path, uuid)?,
+            Some(path) => backup_file::create(path)?,
+            None => backup_file::create_beside(path, uuid)?,
         };
         let result = action(&mut file);
         let kept = file.path().display().to_string();
         match &result {
             // The keyslots in it are as good as those on the device: not left lying around.
-            Ok(()) if self.old_header_file.is_none() => file.remove()?,
-            Err(_) if file.is_empty() => file.remove()?,
+            Ok(()) if self.old_header_file.is_none() => backup_file::remove(file)?,
+            // What is not whole goes; nothing was changed then.
+            Err(_) if !file.is_finished() => {}
             Ok(()) => {}
             Err(_) => {
                 tell(&format!(

@@ -42,6 +42,28 @@ impl FileBackup {
             is_finished: false,
         })
     }
+
+    /// Gives where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Tells whether the backup is whole and durable; without that the file goes with this value.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
+    /// Removes the file: what it was kept for went well.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove(mut self) -> io::Result<()> {
+        // Not once more when this is dropped.
+        self.is_finished = true;
+        fs::remove_file(&self.path)
+    }
 }
 
 impl HeaderBackup for FileBackup {
@@ -56,7 +78,7 @@ impl HeaderBackup for FileBackup {
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        let synced = self.file.sync_all().and_then(|()| sync_folder(&self.path));
+        let synced = luksmith_block::make_durable(&self.file, &self.path);
         synced.map_err(|error| failed(Operation::Flush, self.written, &error))?;
         self.is_finished = true;
         Ok(())
@@ -71,21 +93,6 @@ impl Drop for FileBackup {
             let _ = fs::remove_file(&self.path);
         }
     }
-}
-
-/// Makes the file's name durable: on Unix a name belongs to its folder.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 fn failed(operation: Operation, at: u64, error: &io::Error) -> Error {
