@@ -82,7 +82,10 @@ impl KdfArgs {
         }
         let hash = self.hash_or(default_hash)?;
         let pbkdf = self.pbkdf.unwrap_or(default_pbkdf);
-        let kdf = match self.choice(pbkdf, hash, context)? {
+        let choice = self.choice(pbkdf, hash, context)?;
+        // Before costs are measured, which takes time.
+        let area = self.area_cipher()?;
+        let kdf = match choice {
             KdfChoice::Measured(method, target) => {
                 cost::measure(method, AREA_KEY_BYTES, target, &Control::new())?
             }
@@ -94,7 +97,7 @@ impl KdfArgs {
         };
         context.debug(|| format!("new keyslot: {kdf:?}"));
         let mut plan = KeyslotPlan::new(kdf).af_hash(hash);
-        if let Some((cipher, key_bytes)) = self.area_cipher()? {
+        if let Some((cipher, key_bytes)) = area {
             plan = plan.cipher(cipher, key_bytes);
         }
         Ok(plan)

@@ -431,6 +431,7 @@ fn ask_twice(prompt: &str) -> Result<Passphrase, Failure> {
 
 /// Where a new passphrase comes from.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "New key")]
 pub(crate) struct NewKeyArgs {
     /// Reads the new passphrase from FILE, all of it
     #[arg(long, value_name = "FILE")]

@@ -37,10 +37,11 @@ pub(crate) struct LuksDump {
     )]
     dump_volume_key: bool,
 
-    #[command(flatten)]
-    keys: KeyArgs,
+    // Before what has a heading of its own.
     #[command(flatten)]
     luks_type: TypeArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }

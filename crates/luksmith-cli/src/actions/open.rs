@@ -25,12 +25,13 @@ pub(crate) struct Open {
     #[arg(long)]
     test_passphrase: bool,
 
+    // Before what has a heading of its own.
+    #[command(flatten)]
+    luks_type: TypeArgs,
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
     tokens: TokenArgs,
-    #[command(flatten)]
-    luks_type: TypeArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }

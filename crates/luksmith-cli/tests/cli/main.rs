@@ -1,5 +1,6 @@
 //! The real `luksmith` on real images: answers, exit statuses, messages.
 
+mod accepted;
 mod change;
 mod data;
 mod format;

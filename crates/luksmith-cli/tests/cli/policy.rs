@@ -2,7 +2,7 @@
 
 use luksmith_testkit::test_image;
 
-use crate::support::{Answer, Scratch, bytes, luksmith, luksmith_with, options_of, text};
+use crate::support::{Answer, Offered, Scratch, bytes, luksmith, luksmith_with, options_of, text};
 
 /// What makes an action run, behind the device: every action that judges a header.
 const JUDGED: [(&str, &[&str]); 30] = [
@@ -104,11 +104,12 @@ fn the_table_of_actions_that_judge_is_complete() {
     for (action, options) in options_of() {
         let is_judged = JUDGED.iter().any(|(name, _)| *name == action);
         for option in ["--expect-uuid", "--require-integrity", "--policy"] {
-            let offered = options.iter().any(|name| name == option);
+            let offered = options.iter().any(|offered| offered.name == option);
             let makes_one = action == "luksFormat" && option == "--policy";
             assert_eq!(offered, is_judged || makes_one, "{action} {option}");
         }
-        let offered = options.iter().any(|name| name == "--accept-null-cipher");
+        let accepts = |offered: &Offered| offered.name == "--accept-null-cipher";
+        let offered = options.iter().any(accepts);
         assert_eq!(offered, is_judged, "{action}");
     }
 }

@@ -67,25 +67,47 @@ pub(crate) fn luksmith_limited(limit: u64, arguments: &[&str]) -> Answer {
     answer(shell.args(["-c", &script, program]).args(arguments), b"")
 }
 
-/// Gives the long options of every action that `--help` lists, as `--help` tells them.
-pub(crate) fn options_of() -> Vec<(String, Vec<String>)> {
+/// An option as `--help` tells it: the heading above it, and its long name.
+pub(crate) struct Offered {
+    pub(crate) heading: String,
+    pub(crate) name: String,
+}
+
+/// Gives the options of every action that `--help` lists.
+pub(crate) fn options_of() -> Vec<(String, Vec<Offered>)> {
     let help = luksmith(&["--help"]);
     let (_, rest) = help.text().split_once("Actions:\n").expect("actions");
     let (actions, _) = rest.split_once("\n\n").expect("an end");
     // A line that goes on is indented further.
     let names = actions.lines().filter(|line| !line.starts_with("   "));
     let names = names.map(|line| line.split_whitespace().next().expect("a name").to_owned());
-    let options = |action: String| {
-        let help = luksmith(&[&action, "--help"]);
-        let lines = help.text().lines().map(str::trim_start);
-        let options = lines
-            .filter(|line| line.starts_with('-'))
-            .filter_map(|line| line.split([' ', ',']).find(|word| word.starts_with("--")))
-            .map(|word| word.trim_end_matches("...").to_owned());
-        let options = options.collect();
-        (action, options)
+    names
+        .map(|name| (options(&name), name))
+        .map(|(options, name)| (name, options))
+        .collect()
+}
+
+fn options(action: &str) -> Vec<Offered> {
+    let help = match action {
+        "image" => luksmith(&[action, "build", "--help"]),
+        _ => luksmith(&[action, "--help"]),
     };
-    names.map(options).collect()
+    let mut heading = "";
+    let mut found = Vec::new();
+    for line in help.text().lines() {
+        if let Some(above) = line.strip_suffix(':').filter(|line| !line.starts_with(' ')) {
+            heading = above;
+        }
+        let long = line.split([' ', ',']).find(|word| word.starts_with("--"));
+        if let Some(name) = long.filter(|_| line.trim_start().starts_with('-')) {
+            found.push(Offered {
+                heading: heading.to_owned(),
+                name: name.to_owned(),
+            });
+        }
+    }
+    assert!(!found.is_empty(), "{action}");
+    found
 }
 
 /// Runs `luksmith` on a system that gives it this much address space and no more.
