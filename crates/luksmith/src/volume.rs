@@ -58,7 +58,6 @@ impl Volume {
         opened: Opened,
         options: &OpenOptions,
     ) -> Self {
-        let tagged = matches!(plan.construction, Construction::Authenticated(_));
         Self {
             header,
             plan,
@@ -69,7 +68,7 @@ impl Volume {
             journal: options.journal,
             key: options.keep_key.then_some(opened.key),
             discards: options.discards,
-            splitter: options.workers.splitter(tagged),
+            splitter: options.workers.splitter(),
             workers: options.workers.clone(),
             counters: Counters::default(),
             bytes_lock: Arc::default(),

@@ -12,13 +12,10 @@ pub use pool::WorkerPool;
 
 use crate::Error;
 
-/// Bytes from which a request is worth waking another thread for, with tags to be made or verified.
+/// Bytes from which a request is worth waking another thread for.
 ///
 /// Measured with `luksmith-compare volume/split`: docs/decisions/0005-when-a-second-thread-pays.md.
-const LEAST_TAGGED: usize = 256 << 10;
-
-/// The same where data are encrypted alone, which is several times as fast.
-const LEAST_PLAIN: usize = 512 << 10;
+const LEAST: usize = 1 << 20;
 
 /// Who works on large requests of a volume: the caller's thread alone, a pool of threads, or what
 /// the program has itself.
@@ -81,9 +78,8 @@ impl Workers {
         self.0.threads().max(1)
     }
 
-    pub(crate) fn splitter(&self, tagged: bool) -> Splitter {
-        let least = if tagged { LEAST_TAGGED } else { LEAST_PLAIN };
-        Splitter::new(Arc::clone(&self.0), least)
+    pub(crate) fn splitter(&self) -> Splitter {
+        Splitter::new(Arc::clone(&self.0), LEAST)
     }
 
     /// As many threads as a key derivation may use.
