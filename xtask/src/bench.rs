@@ -151,7 +151,7 @@ impl Target {
     }
 
     fn verdict(&self, value: f64) -> &'static str {
-        let reached = |bound: Option<f64>| bound.is_some_and(|bound| value >= bound - 0.005);
+        let reached = |bound: Option<f64>| bound.is_some_and(|bound| value >= bound);
         if reached(self.edge) {
             "edge"
         } else if reached(self.floor) {

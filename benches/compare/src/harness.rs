@@ -42,7 +42,7 @@ const SAMPLE_NS: f64 = 1.0e6;
 /// From this length on a sample is not repeated.
 const LONG_NS: f64 = 8.0e6;
 /// A sample that lost the CPU is repeated, at most so often.
-const RETRIES: usize = 40;
+pub const RETRIES: usize = 40;
 
 /// Runs a case: rounds of one sample per contender.
 pub fn run(case: &mut Case<'_>) -> Vec<Samples> {
@@ -118,7 +118,8 @@ fn undisturbed(one: &mut Contender<'_>, plan: &Sample) -> (f64, f64) {
     sample
 }
 
-fn involuntary_switches() -> i64 {
+/// How often another thread took a processor from this process, so far.
+pub fn involuntary_switches() -> i64 {
     // SAFETY: getrusage fills in the struct that it is given; all-zero is a valid value of it.
     unsafe {
         let mut usage: libc::rusage = core::mem::zeroed();

@@ -56,9 +56,9 @@ impl Page<'_> {
         for Plot { file, title, .. } in &self.plots {
             let _ = writeln!(page, "![{title}](benchmarks/{file})\n");
         }
-        page.push_str("## All cases\n\nMedian, and the spread between the quartiles.\n\n");
+        page.push_str("## All cases\n\nMedian, the spread between the quartiles, and the number of rounds.\n\n");
         page.push_str(
-            "| case | contender | GB/s | cycles/byte | spread |\n|---|---|---|---|---|\n",
+            "| case | contender | GB/s | cycles/byte | spread | rounds |\n|---|---|---|---|---|---|\n",
         );
         for one in &self.record.series {
             if !one.contender.starts_with("limit/") {
@@ -192,23 +192,27 @@ fn case_line(one: &Series) -> String {
     let Series {
         case, contender, ..
     } = one;
-    let spread = one.spread() * 100.0;
+    let (spread, rounds) = (one.spread() * 100.0, one.ns.len());
     if case.starts_with("amplification/") {
         let ratio = median(&one.ns);
-        return format!("| {case} | {contender} | {ratio:.3} bytes per byte | | |\n");
+        return format!("| {case} | {contender} | {ratio:.3} bytes per byte | | | {rounds} |\n");
     }
     if one.bytes < 2.0 || case.ends_with("per-iteration") {
         let micros = median(&one.ns) / 1e3;
-        return format!("| {case} | {contender} | {micros:.3} us each | | {spread:.1} % |\n");
+        return format!(
+            "| {case} | {contender} | {micros:.3} us each | | {spread:.1} % | {rounds} |\n"
+        );
     }
     let (rate, cycles) = (1.0 / median(&one.ns), median(&one.cycles));
     if case.starts_with("machine/") && !case.contains("copy") {
-        return format!("| {case} | | | {cycles:.3} per instruction | {spread:.1} % |\n");
+        return format!(
+            "| {case} | | | {cycles:.3} per instruction | {spread:.1} % | {rounds} |\n"
+        );
     }
     if one.cycles.is_empty() {
-        return format!("| {case} | {contender} | {rate:.2} | | {spread:.1} % |\n");
+        return format!("| {case} | {contender} | {rate:.2} | | {spread:.1} % | {rounds} |\n");
     }
-    format!("| {case} | {contender} | {rate:.2} | {cycles:.4} | {spread:.1} % |\n")
+    format!("| {case} | {contender} | {rate:.2} | {cycles:.4} | {spread:.1} % | {rounds} |\n")
 }
 
 /// How a number of this page was taken.
@@ -231,6 +235,8 @@ const METHOD: &str = "
    wait for each other.
 7. Argon2 is timed with its memory asked for, used, wiped where the library does so, and given back.
    `openssl/system` is the distribution's own library, loaded beside the newest one.
+8. T1 is two callers, each of which writes its half; the rows `split` are one caller whose requests a
+   pool of two threads works on.
 ";
 
 #[cfg(test)]
