@@ -59,6 +59,10 @@ macro_rules! lane_kernel {
             vectors
         }
 
+        /// Places that call rounds; others have other numbers.
+        const COMPRESS: usize = 100;
+        const WORDS: usize = 101;
+
         /// Where the state has the variables `a` to `h` of a round: values stay in place, and names
         /// rotate instead.
         #[inline]
@@ -107,9 +111,13 @@ macro_rules! lane_kernel {
         /// does not need it: of what is ready, the CPU takes first what came first. The last of 16
         /// leaves nothing over, so that they make a loop: 64 rounds written out would not fit
         /// into the CPU's cache of decoded instructions.
+        ///
+        /// `SITE` and `LAST` name the one place that calls it: a function with one caller is
+        /// inlined, one with several at the compiler's pleasure, and as a call a round passes all
+        /// vectors through memory.
         #[inline]
         #[target_feature(enable = $features)]
-        fn round<const J: usize>(
+        fn round<const J: usize, const SITE: usize, const LAST: bool>(
             s: &mut [$vector; 8],
             pending: &mut [$vector; 2],
             word: $vector,
@@ -140,13 +148,13 @@ macro_rules! lane_kernel {
         /// A round, and its message word replaced by the one of 16 rounds later.
         #[inline]
         #[target_feature(enable = $features)]
-        fn scheduled<const J: usize>(
+        fn scheduled<const J: usize, const SITE: usize>(
             s: &mut [$vector; 8],
             pending: &mut [$vector; 2],
             w: &mut [$vector; 16],
             k: &[$word; 16],
         ) {
-            round::<J>(s, pending, w[J], &k[J]);
+            round::<J, SITE, false>(s, pending, w[J], &k[J]);
             renew::<J>(w);
         }
 
@@ -188,19 +196,19 @@ macro_rules! lane_kernel {
             if J % $group == 0 {
                 prepare(next, lanes, at, J / $group * $group);
             }
-            round::<J>(s, pending, w[J], &k[J]);
+            round::<J, COMPRESS, true>(s, pending, w[J], &k[J]);
         }
 
         /// The last 16 rounds without a next block.
         #[inline]
         #[target_feature(enable = $features)]
-        fn last<const J: usize>(
+        fn last<const J: usize, const SITE: usize>(
             s: &mut [$vector; 8],
             pending: &mut [$vector; 2],
             w: &[$vector; 16],
             k: &[$word; 16],
         ) {
-            round::<J>(s, pending, w[J], &k[J]);
+            round::<J, SITE, true>(s, pending, w[J], &k[J]);
         }
 
         /// Compresses the blocks of every lane into its state, part after part.
@@ -224,7 +232,7 @@ macro_rules! lane_kernel {
                 let (k, _) = $k.as_chunks::<16>();
                 let mut pending = [splat(0); 2];
                 for k in &k[..$passes] {
-                    sixteen!(scheduled(&mut s, &mut pending, &mut w, k));
+                    sixteen!(scheduled[COMPRESS](&mut s, &mut pending, &mut w, k));
                 }
                 sixteen!(closing(
                     &mut s,
@@ -260,9 +268,9 @@ macro_rules! lane_kernel {
             let (k, _) = $k.as_chunks::<16>();
             let mut pending = [splat(0); 2];
             for k in &k[..$passes] {
-                sixteen!(scheduled(&mut s, &mut pending, &mut w, k));
+                sixteen!(scheduled[WORDS](&mut s, &mut pending, &mut w, k));
             }
-            sixteen!(last(&mut s, &mut pending, &w, &k[$passes]));
+            sixteen!(last[WORDS](&mut s, &mut pending, &w, &k[$passes]));
             for ((row, now), before) in state.iter_mut().zip(s).zip(before) {
                 store(row, add(now, before));
             }

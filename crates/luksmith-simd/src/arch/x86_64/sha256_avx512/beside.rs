@@ -258,7 +258,7 @@ fn scheduled_beside<const J: usize, const N: usize>(
     k: &[u32; 16],
     side: &mut Side<'_, '_, N>,
 ) {
-    scheduled::<J>(s, pending, w, k);
+    scheduled::<J, N>(s, pending, w, k);
     eighth::<J, N>(
         &mut side.pair,
         side.cipher,
@@ -280,7 +280,7 @@ fn closing_beside<const J: usize, const N: usize>(
     side: &mut Side<'_, '_, N>,
 ) {
     prepare_part::<J>(next, following, &mut side.lanes);
-    last::<J>(s, pending, w, k);
+    last::<J, N>(s, pending, w, k);
     eighth::<J, N>(
         &mut side.pair,
         side.cipher,

@@ -253,6 +253,9 @@ fn in_memory(w: &mut Scratch) -> &mut Scratch {
     w
 }
 
+/// A place that calls rounds, beside those named by a number of sets.
+const MEMORY: usize = 102;
+
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn scheduled_sets<const J: usize, const SETS: usize>(
@@ -262,12 +265,12 @@ fn scheduled_sets<const J: usize, const SETS: usize>(
 ) {
     if SETS == 1 {
         let set = &mut sets[0];
-        scheduled::<J>(&mut set.s, &mut set.pending, w, k);
+        scheduled::<J, SETS>(&mut set.s, &mut set.pending, w, k);
         return;
     }
     for set in sets {
         let w = in_memory(set.w);
-        round::<J>(&mut set.s, &mut set.pending, load(&w.0[J]), &k[J]);
+        round::<J, MEMORY, false>(&mut set.s, &mut set.pending, load(&w.0[J]), &k[J]);
         renew_stored::<J>(w, &mut set.recent);
     }
 }
@@ -297,6 +300,6 @@ fn closing_sets<const J: usize, const SETS: usize>(
     for (set, sectors) in sets.iter_mut().zip(sectors) {
         prepare_part::<J>(set.next, sectors.at(at), &mut set.lanes);
         let word = if SETS == 1 { w[J] } else { load(&set.w.0[J]) };
-        round::<J>(&mut set.s, &mut set.pending, word, &k[J]);
+        round::<J, SETS, true>(&mut set.s, &mut set.pending, word, &k[J]);
     }
 }
