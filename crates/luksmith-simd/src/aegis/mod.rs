@@ -132,11 +132,14 @@ impl fmt::Debug for Aegis128 {
 
 /// Associated data in blocks, the last one filled up with zeros.
 pub(crate) fn padded(ad: &[u8]) -> impl Iterator<Item = [u8; BLOCK]> {
-    ad.chunks(BLOCK).map(|part| {
+    let (blocks, rest) = ad.as_chunks();
+    // Made before the loop, which has no copy of unknown length then.
+    let last = (!rest.is_empty()).then(|| {
         let mut block = [0; BLOCK];
-        for (to, from) in block.iter_mut().zip(part) {
+        for (to, from) in block.iter_mut().zip(rest) {
             *to = *from;
         }
         block
-    })
+    });
+    blocks.iter().copied().chain(last)
 }
