@@ -235,8 +235,8 @@ const METHOD: &str = "
    wait for each other.
 7. Argon2 is timed with its memory asked for, used, wiped where the library does so, and given back.
    `openssl/system` is the distribution's own library, loaded beside the newest one.
-8. T1 is two callers, each of which writes its half; the rows `split` are one caller whose requests a
-   pool of two threads works on.
+8. T1 is two callers, each of which writes its half; the rows `split` are one caller whose requests
+   a pool of two threads works on.
 ";
 
 #[cfg(test)]
