@@ -102,6 +102,10 @@ fn every_kernel_agrees_with_the_argon2_crate_over_many_costs() {
                 100 + lanes,
                 1100 * lanes,
             ] {
+                // Segments of several blocks of addresses: with one lane and with a few.
+                if memory_kib == 1100 * lanes && ![1, 3].contains(&lanes) {
+                    continue;
+                }
                 for passes in [1, 2, 3] {
                     let memory_kib = memory_kib.max(8 * lanes);
                     let argon2 = Argon2::new(variant, passes, memory_kib, lanes).expect("valid");

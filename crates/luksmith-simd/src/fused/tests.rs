@@ -249,8 +249,14 @@ fn every_pair_of_backends_seals_and_opens_as_the_portable_ones() {
     for key in [&KEY[..32], &KEY[..]] {
         for make in KINDS {
             let pairs = pairs(key, make);
+            // Alone, the portable ones have nothing to differ from but their parts.
+            let counts: &[usize] = if pairs.len() > 1 {
+                &[15, 16, 17, 33]
+            } else {
+                &[17]
+            };
             for sector_bytes in [64, 128, 192, 256, 320, 496, 512, 1024, 2048, 4096] {
-                for sectors in [15, 16, 17, 33] {
+                for &sectors in counts {
                     let case = Case::new(key, make, run_of(sector_bytes), sectors);
                     for (xts, tag) in &pairs {
                         case.check_sealing(xts, tag);
