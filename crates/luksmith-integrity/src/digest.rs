@@ -3,6 +3,7 @@
 use core::fmt;
 
 use luksmith_hash::{Hash, HashName, HmacKey, MAX_DIGEST_BYTES};
+use zeroize::ZeroizeOnDrop;
 
 use crate::Error;
 
@@ -91,6 +92,13 @@ enum Kind {
     Hash(HashName),
     Hmac(HmacKey),
 }
+
+/// Only compiles for types that wipe themselves.
+pub(crate) const fn wiped<T: ZeroizeOnDrop>() {}
+
+// The one kind that has a key.
+const _: () = wiped::<HmacKey>();
+impl ZeroizeOnDrop for Digester {}
 
 /// One digest, padded with zeros behind its length.
 pub(crate) type DigestBuffer = [u8; MAX_DIGEST_BYTES];

@@ -2,13 +2,21 @@
 
 use core::fmt;
 
-use crate::{DigestName, Error, digest::Digester};
+use zeroize::ZeroizeOnDrop;
+
+use crate::{
+    DigestName, Error,
+    digest::{Digester, wiped},
+};
 
 /// Bytes of the section MAC, whatever the digest: cut or padded with zeros.
 pub(crate) const SECTION_MAC_BYTES: usize = 64;
 
 /// The journal MAC's algorithm and key.
 pub struct JournalMac(Digester);
+
+const _: () = wiped::<Digester>();
+impl ZeroizeOnDrop for JournalMac {}
 
 impl JournalMac {
     /// Takes an algorithm and, for an HMAC, its key of 1 to 4096 bytes.

@@ -9,11 +9,12 @@ use luksmith_block::{CheckTuple, Error as DeviceError, SectorNumber, SectorSize}
 use luksmith_hash::HashName;
 use luksmith_simd::TagKey;
 use subtle::{Choice, ConstantTimeEq as _};
+use zeroize::ZeroizeOnDrop;
 
 use crate::{
     DigestName, Error,
     convert::wide,
-    digest::{DigestBuffer, Digester},
+    digest::{DigestBuffer, Digester, wiped},
 };
 
 /// Byte that fills the tag of a discarded block.
@@ -42,6 +43,13 @@ pub struct TagMaker {
     block: SectorSize,
     marker: DiscardMarker,
 }
+
+// What has a key.
+const _: () = {
+    wiped::<Digester>();
+    wiped::<TagKey>();
+};
+impl ZeroizeOnDrop for TagMaker {}
 
 impl TagMaker {
     /// Takes the digest, its key (for HMACs only), and what the superblock says about tags.

@@ -6,11 +6,12 @@
 use core::fmt;
 
 use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
     Error,
     convert::{round_up, wide},
+    digest::wiped,
 };
 
 /// Bytes of one AES block.
@@ -34,6 +35,15 @@ enum Kind {
     /// `chacha20` from an all-zero IV.
     ChaCha20(Zeroizing<[u32; 8]>),
 }
+
+// What holds a key.
+const _: () = {
+    wiped::<aes::Aes128>();
+    wiped::<aes::Aes192>();
+    wiped::<aes::Aes256>();
+    wiped::<Zeroizing<[u32; 8]>>();
+};
+impl ZeroizeOnDrop for JournalCipher {}
 
 impl JournalCipher {
     /// Takes a cipher by its name, `ctr(aes)`, `cbc(aes)` or `chacha20` (also `ctr-aes`,
