@@ -186,7 +186,8 @@ impl Bitmap {
         })
     }
 
-    /// Sets the bits of a range of sectors and makes them durable, if they are not set already.
+    /// Sets the bits of a range of sectors and makes them durable by `flush`, if they are not set
+    /// already.
     ///
     /// Whoever else writes to the same region waits here until its bit is durable.
     ///
@@ -196,6 +197,7 @@ impl Bitmap {
         &self,
         meta: &D,
         sectors: &Range<u64>,
+        flush: impl FnOnce() -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
         let mut state = lock(&self.state)?;
         let bits = self.shape.bits_of(sectors);
@@ -218,7 +220,7 @@ impl Bitmap {
                 meta.write_at(ByteOffset::new(at), new)?;
             }
         }
-        meta.flush()?;
+        flush()?;
         if let Some(bytes) = state.bytes.get_mut(changed) {
             bytes.copy_from_slice(&copy);
         }
@@ -236,11 +238,15 @@ impl Bitmap {
         meta.read_at(ByteOffset::new(self.shape.at), &mut state.bytes)
     }
 
-    /// Clears every bit and makes that durable. Nothing may be in flight.
+    /// Clears every bit and makes that durable by `flush`. Nothing may be in flight.
     ///
     /// # Errors
     /// What the device gives.
-    pub(crate) fn clear<D: BlockDevice>(&self, meta: &D) -> Result<(), DeviceError> {
+    pub(crate) fn clear<D: BlockDevice>(
+        &self,
+        meta: &D,
+        flush: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
         let mut state = lock(&self.state)?;
         let whole = narrow(self.shape.bits / 8);
         for (index, byte) in state.bytes.iter_mut().enumerate().take(whole + 1) {
@@ -255,7 +261,7 @@ impl Bitmap {
         }
         state.since = None;
         meta.write_at(ByteOffset::new(self.shape.at), &state.bytes)?;
-        meta.flush()
+        flush()
     }
 
     /// Tells whether a mark was made `age` ago or earlier.
@@ -291,8 +297,8 @@ mod tests {
         let disk = MemDevice::new(ByteLen::new(1 << 25), SectorSize::S512).unwrap();
         // Two blocks of eight sectors to a bit.
         let bitmap = Bitmap::new(&layout, 1).unwrap();
-        bitmap.mark(&disk, &(0..8)).unwrap();
-        bitmap.mark(&disk, &(40..72)).unwrap();
+        bitmap.mark(&disk, &(0..8), || disk.flush()).unwrap();
+        bitmap.mark(&disk, &(40..72), || disk.flush()).unwrap();
         let mut piece = vec![0; 4096];
         disk.read_at(ByteOffset::new(4096), &mut piece).unwrap();
         assert_eq!(piece[..2], [0b0001_1101, 0]);
@@ -301,7 +307,7 @@ mod tests {
         assert!(marked.touches(&(15..16)) && marked.touches(&(0..99)));
         assert!(!marked.touches(&(16..32)) && !marked.touches(&(80..1000)));
         assert_eq!(bitmap.is_older_than(Duration::ZERO), Ok(true));
-        bitmap.clear(&disk).unwrap();
+        bitmap.clear(&disk, || disk.flush()).unwrap();
         assert_eq!(bitmap.is_older_than(Duration::ZERO), Ok(false));
         assert!(
             Marked::read(&disk, &layout, 1)
@@ -349,7 +355,7 @@ mod tests {
         disk.write_at(at, &[0xa5; 4096]).unwrap();
         let bitmap = Bitmap::new(&layout, 5).unwrap();
         bitmap.take_rest(&disk).unwrap();
-        bitmap.clear(&disk).unwrap();
+        bitmap.clear(&disk, || disk.flush()).unwrap();
         let bits = narrow(bitmap.shape.bits);
         assert_eq!(bits % 8, 7);
         let mut expected = vec![0xa5; 4096];
@@ -358,7 +364,7 @@ mod tests {
         let mut piece = vec![0; 4096];
         disk.read_at(at, &mut piece).unwrap();
         assert_eq!(piece, expected);
-        bitmap.mark(&disk, &(0..8)).unwrap();
+        bitmap.mark(&disk, &(0..8), || disk.flush()).unwrap();
         expected[0] = 1;
         disk.read_at(at, &mut piece).unwrap();
         assert_eq!(piece, expected);

@@ -7,8 +7,12 @@
 //!    alone, for data and tags together. A write in journal mode takes no range: it becomes visible
 //!    at once, in the ring's index.
 //! 3. The bitmap, while a bit is made durable.
-//! 4. The ring's state, a shard of the tag cache, the overlay's last section, the written
-//!    superblock: short, one at a time.
+//! 4. The ring's state; then a flush of the tag cache, in which its shards are taken one at a time,
+//!    each while a page of it is read, or written to make room; the written superblock, while it is
+//!    written and made durable.
+//! 5. The one flush of the devices.
+//!
+//! The overlay, the sections that it read last and the counts of changes are held for a look only.
 
 mod activate;
 mod inspect;
@@ -33,9 +37,10 @@ use crate::{
     DeviceSizes, Error, Layout, Superblock,
     bitmap::{Bitmap, Marked},
     convert::{narrow, wide},
+    flushes::{Flushes, Reach},
     journal::{
         commit::{Ring, Run},
-        replay::{self, Found, Overlay, OverlayEntry},
+        replay::{self, Found, LoadedSections, Overlay, OverlayEntry},
         section::SectionCodec,
     },
     pool::Pool,
@@ -80,6 +85,11 @@ impl<D: BlockDevice> Devices<D> {
     /// Gives the device with superblock, journal and tags.
     pub fn meta(&self) -> &D {
         self.meta.as_ref().unwrap_or(&self.data)
+    }
+
+    /// Tells whether data and metadata are on devices of their own.
+    pub(crate) const fn is_split(&self) -> bool {
+        self.meta.is_some()
     }
 
     /// Gives the sizes of the devices.
@@ -129,6 +139,8 @@ pub struct IntegrityDevice<D: BlockDevice> {
     blocks: u64,
     codec: SectionCodec,
     tags: TagArea,
+    /// Flushes of the devices, one at a time.
+    flushes: Flushes,
     /// Buffers of data and tags on their way.
     pool: Pool,
     pub(crate) ranges: RangeLock,
@@ -139,8 +151,8 @@ pub struct IntegrityDevice<D: BlockDevice> {
     journal: Option<Found>,
     /// What waits in the journal, until it is applied.
     overlay: Mutex<Option<Arc<Overlay>>>,
-    /// The section that the overlay read last.
-    overlay_section: Mutex<Option<(u32, Arc<Vec<u8>>)>>,
+    /// Sections that the overlay read last.
+    overlay_sections: LoadedSections,
     activation: Mutex<()>,
     active: OnceLock<Active>,
     /// Changes made in place, past the journal.
@@ -220,6 +232,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         Ok(Self {
             blocks: superblock.provided_data_sectors().get() / spb,
             tags: TagArea::new(&layout, meta_size, options.tag_cache),
+            flushes: Flushes::default(),
             devices,
             layout,
             written: Mutex::new(superblock.clone()),
@@ -232,7 +245,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             marked,
             journal,
             overlay: Mutex::new(overlay.map(Arc::new)),
-            overlay_section: Mutex::default(),
+            overlay_sections: LoadedSections::default(),
             activation: Mutex::default(),
             active: OnceLock::new(),
             changes: Mutex::default(),
@@ -286,7 +299,8 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         })
     }
 
-    /// Applies and erases the journal now, as the first write would.
+    /// Applies the journal now, as the first write would, and erases it where the kernel would: a
+    /// complete one stays in journal mode.
     ///
     /// # Errors
     /// [`DeviceError::ReadOnly`], [`DeviceError::FailStop`]; [`DeviceError::TagMismatch`] for an
@@ -380,10 +394,10 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         data: &mut [u8],
         tuple: &mut [u8],
     ) -> Result<(), DeviceError> {
-        let mut last = lock(&self.overlay_section)?;
-        let image = match &*last {
-            Some((section, image)) if *section == found.section => Arc::clone(image),
-            _ => {
+        let image = match self.overlay_sections.get(found.section)? {
+            Some(image) => image,
+            // Nobody waits meanwhile, and should the device panic, only who asked it suffers.
+            None => {
                 let mut image = vec![0; self.codec.section_bytes()];
                 let place = (found.section, found.sequence);
                 replay::load(
@@ -395,11 +409,10 @@ impl<D: BlockDevice> IntegrityDevice<D> {
                 )
                 .map_err(|error| self.as_device_error(found.section, error))?;
                 let image = Arc::new(image);
-                *last = Some((found.section, Arc::clone(&image)));
+                self.overlay_sections.put(found.section, &image)?;
                 image
             }
         };
-        drop(last);
         let entry = usize::from(found.entry);
         if self.codec.target(entry, &image) != Some(sector) {
             let section = found.section;
@@ -471,7 +484,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         self.stop.guarded(|| {
             self.stop.check()?;
             if let Some(bitmap) = &active.bitmap {
-                let marked = bitmap.mark(self.devices.meta(), &range);
+                let marked = bitmap.mark(self.devices.meta(), &range, || self.flush_meta());
                 self.stop.on_failure(Operation::Write, marked)?;
             }
             let result = change();
@@ -488,10 +501,9 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     pub(crate) fn flush_in_place(&self) -> Result<(), DeviceError> {
         let (target, began) = (lock(&self.changes)?.made, Instant::now());
         self.stop.check()?;
-        let tags = self.tags.flush(self.devices.meta());
+        let tags = self.tags.flush(self.devices.meta(), &self.stop);
         self.stop.on_failure(Operation::Write, tags)?;
-        let flushed = self.devices.flush();
-        self.stop.on_failure(Operation::Flush, flushed)?;
+        self.flush_devices(Reach::All)?;
         let mut changes = lock(&self.changes)?;
         if target > changes.durable {
             changes.durable = target;

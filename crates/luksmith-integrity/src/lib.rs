@@ -21,6 +21,7 @@ mod convert;
 mod device;
 mod digest;
 mod error;
+mod flushes;
 mod format;
 mod hashed;
 mod journal;

@@ -94,7 +94,8 @@ flags! {
     RECALCULATING = 0x02, "A recalculation of tags was asked for; stays set when it is finished.";
     DIRTY_BITMAP = 0x04, "The journal area holds a bitmap of blocks that may not match their tags.";
     FIXED_PADDING = 0x08, "A run of tags is padded to 4096 bytes instead of 128 KiB.";
-    FIXED_HMAC = 0x10, "The salt enters tags and MACs, and the superblock carries a MAC.";
+    FIXED_HMAC = 0x10,
+        "The salt enters tags and section MACs; with HAVE_JOURNAL_MAC the superblock carries a MAC too.";
     INLINE = 0x20, "Tags live in the per-block metadata of the hardware.";
     DISCARD_KEYED = 0x40, "Discarded blocks are marked by a keyed digest.";
 }

@@ -17,6 +17,7 @@ use crate::{
     Layout,
     convert::{narrow, wide},
     layout::TAG_PAGE_BYTES,
+    stop::Stop,
     sync::{Mutex, MutexGuard, lock},
 };
 
@@ -45,6 +46,16 @@ pub(crate) struct TagArea {
     pages_per_shard: usize,
     /// Held during a flush, so that a second one returns only when the tags of the first are out.
     flushing: Mutex<()>,
+}
+
+/// Why tags could not be put into the cache. The error itself does not tell: a device may have to
+/// read in order to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// Their page could not be read; nothing was changed by that.
+    Unread(Error),
+    /// A page that was to make room could not be written; nobody knows what the disk has of it.
+    Unwritten(Error),
 }
 
 #[derive(Debug, Default)]
@@ -111,13 +122,13 @@ impl TagArea {
     /// [`flush`](Self::flush) or when their page is evicted.
     ///
     /// # Errors
-    /// What the device gives.
+    /// What the device gives, and what it was asked for.
     pub(crate) fn write<D: BlockDevice>(
         &self,
         device: &D,
         at: ByteOffset,
         bytes: &[u8],
-    ) -> Result<(), Error> {
+    ) -> Result<(), NotTaken> {
         let mut left = bytes;
         for piece in self.pieces(at, left.len()) {
             let (now, later) = left.split_at(piece.len);
@@ -126,12 +137,13 @@ impl TagArea {
             let whole = piece.len == self.page_bytes(piece.page);
             if whole && !shard.pages.contains_key(&piece.page) {
                 // The whole page is replaced: nothing of the disk is needed.
-                self.make_room(&mut shard, device)?;
+                self.make_room(&mut shard, device)
+                    .map_err(NotTaken::Unwritten)?;
                 shard.insert(piece.page, now.into()).dirty = true;
                 continue;
             }
             let page = self.page(&mut shard, device, piece.page)?;
-            let slot = page.slice_mut(&piece)?;
+            let slot = page.slice_mut(&piece).map_err(NotTaken::Unread)?;
             // What is in the cache is on the disk already, or on its way: a page that a flush has
             // copied counts as changed again should that write fail.
             if slot != now {
@@ -145,8 +157,9 @@ impl TagArea {
     /// Writes every changed page. Does not flush the device.
     ///
     /// # Errors
-    /// What the device gives; the pages not written stay changed.
-    pub(crate) fn flush<D: BlockDevice>(&self, device: &D) -> Result<(), Error> {
+    /// What the device gives, and [`Error::FailStop`] once something else failed meanwhile; the
+    /// pages not written stay changed.
+    pub(crate) fn flush<D: BlockDevice>(&self, device: &D, stop: &Stop) -> Result<(), Error> {
         let _alone = lock(&self.flushing)?;
         let mut dirty = Vec::new();
         for shard in &self.shards {
@@ -165,6 +178,7 @@ impl TagArea {
                 .count();
             let (now, later) = rest.split_at(run);
             rest = later;
+            stop.check()?;
             self.flush_run(device, first, now)?;
         }
         Ok(())
@@ -235,10 +249,10 @@ impl TagArea {
         shard: &'a mut Shard,
         device: &D,
         number: u64,
-    ) -> Result<&'a mut Page, Error> {
+    ) -> Result<&'a mut Page, NotTaken> {
         if !shard.pages.contains_key(&number) {
-            self.make_room(shard, device)?;
-            let bytes = self.load(device, number)?;
+            self.make_room(shard, device).map_err(NotTaken::Unwritten)?;
+            let bytes = self.load(device, number).map_err(NotTaken::Unread)?;
             shard.insert(number, bytes);
         }
         let page = shard

@@ -12,7 +12,7 @@ use luksmith_integrity::{
     Devices, DigestName, DiscardMarker, Error as IntegrityError, FlagPolicy, Flags, FormatRequest,
     HashedDevice, IntegrityDevice, Interleave, Mode, OpenOptions, Superblock, format, random_salt,
 };
-use luksmith_testkit::{CrashDevice, CrashOptions, HookDevice};
+use luksmith_testkit::{CountingDevice, CrashDevice, CrashOptions, HookDevice};
 
 const BLOCKS: usize = 40;
 const KEY: &[u8] = b"the key of the tags";
@@ -336,4 +336,24 @@ fn a_discard_that_the_device_fails_becomes_zeros() {
         assert!(tags[5 * 32..25 * 32] == [9; 20 * 32], "{mode:?}");
         assert!(data[25 * 512..] == [1; 512]);
     }
+}
+
+/// Every 512 blocks cost a flush.
+#[test]
+fn a_discard_of_many_blocks_costs_one_flush() {
+    let memory = SparseMemDevice::new(ByteLen::new(8 << 20), SectorSize::S512);
+    let disk = Arc::new(CountingDevice::new(memory));
+    let request = FormatRequest::new(4, SectorSize::S512).expect("a tag size that exists");
+    format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+    let [crc32c, _] = KINDS;
+    let device = crc32c
+        .open(Arc::clone(&disk), crc32c.options(Mode::Direct))
+        .expect("formatted");
+    disk.take();
+    device.discard(at(3), long(9000)).expect("it can");
+    let counts = disk.take();
+    assert_eq!((counts.flushes, counts.discards), (1, 1));
+    let mut read = vec![1; 9000 * 512];
+    device.read_at(at(3), &mut read).expect("marked");
+    assert!(read.iter().all(|byte| *byte == 0));
 }

@@ -282,3 +282,78 @@ fn a_write_during_a_flush_is_made_durable_by_the_next_timer() {
     timer();
     assert_eq!(flushes(), 0);
 }
+
+/// A device may tell of a write that it lost once, to one of two flushes: the other one passed for
+/// good although what it was for was gone too.
+#[test]
+fn a_flush_beside_one_that_fails_does_not_succeed() {
+    for mode in [Mode::Journal, Mode::Direct] {
+        let (begun, begins) = mpsc::channel();
+        let (second, seconds) = mpsc::channel::<()>();
+        let seconds = std::sync::Mutex::new(seconds);
+        let flushes = Arc::new(AtomicI64::new(i64::MIN));
+        let count = Arc::clone(&flushes);
+        let loses = move |operation, _, _| {
+            if operation != Operation::Flush {
+                return Ok(());
+            }
+            match count.fetch_add(1, Ordering::SeqCst) {
+                0 => {
+                    begun.send(()).expect("someone listens");
+                    // Time for another flush to come in between.
+                    let wait = Duration::from_millis(300);
+                    let _ = seconds.lock().expect("one at a time").recv_timeout(wait);
+                    Err(LOST)
+                }
+                1 => {
+                    second.send(()).expect("the first one waits");
+                    Ok(())
+                }
+                _ => Ok(()),
+            }
+        };
+        let device = open(HookDevice::new(disk(), loses), mode);
+        device.write_at(at(0), &[2; 512]).expect("no faults here");
+        device.flush().expect("no faults here");
+        // A journal of three sections: this one waits for the write-back of what came before.
+        device
+            .write_at(at(1), &[3; 15 * 512])
+            .expect("no faults here");
+        flushes.store(0, Ordering::SeqCst);
+        thread::scope(|scope| {
+            let first = scope.spawn(|| device.flush());
+            begins.recv().expect("it flushes");
+            let other = device.flush();
+            assert_eq!(first.join().expect("no panic"), Err(LOST), "{mode:?}");
+            assert!(matches!(other, Err(Error::FailStop { .. })), "{mode:?}");
+        });
+        assert_eq!(flushes.load(Ordering::SeqCst), 1, "{mode:?}");
+    }
+}
+
+/// What a device says of a write that is gone.
+const LOST: Error = Error::Damaged {
+    what: "cache",
+    number: 0,
+};
+
+/// Only some errors of reading were known as such; the others stopped the device.
+#[test]
+fn tags_that_cannot_be_read_fail_their_request_alone() {
+    for mode in [Mode::Direct, Mode::Bitmap] {
+        let disk = disk();
+        let left = Arc::new(AtomicI64::new(-1));
+        let reads = Arc::clone(&left);
+        let fails = move |operation, _, _| {
+            let is_now = operation == Operation::Read && reads.fetch_sub(1, Ordering::SeqCst) == 0;
+            if is_now { Err(LOST) } else { Ok(()) }
+        };
+        let device = open(HookDevice::new(disk, fails), mode);
+        device.write_at(at(39), &[2; 512]).expect("no faults here");
+        left.store(0, Ordering::SeqCst);
+        assert_eq!(device.write_at(at(0), &[2; 512]), Err(LOST), "{mode:?}");
+        device.write_at(at(0), &[2; 512]).expect("no faults left");
+        device.flush().expect("no faults left");
+        assert_eq!((read(&device, 0), read(&device, 39)), (Ok(2), Ok(2)));
+    }
+}

@@ -2,7 +2,16 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
 
 use luksmith_block::{
     BlockDevice, ByteLen, ByteOffset, Error as DeviceError, Operation, SectorCount, SectorSize,
@@ -12,7 +21,7 @@ use luksmith_integrity::{
     Devices, DigestName, Error, FormatRequest, HashedDevice, JournalCipher, Mode, OpenOptions,
     format,
 };
-use luksmith_testkit::CountingDevice;
+use luksmith_testkit::{CountingDevice, HookDevice};
 
 type Disk = Arc<CountingDevice<SparseMemDevice>>;
 
@@ -284,4 +293,56 @@ fn a_large_journal_of_small_blocks_opens_however_full_it_is() {
         assert_eq!(device.unchecked().blocks_in_journal(), Ok(blocks));
         assert_eq!(read(&device, entries / 8 - 1), Ok(7));
     }
+}
+
+/// One lock was held while a section was read: a panic of the device there was the end of every
+/// read of what waits in the journal, and one slow read held up all others.
+#[test]
+fn a_read_of_the_journal_that_hangs_or_panics_concerns_nobody_else() {
+    let disk = formatted(64 << 20, None);
+    let large = OpenOptions::new().watermark(100);
+    let device = open(&disk, large).expect("formatted");
+    // Sections have 48 entries.
+    for block in 0..60 {
+        write(&device, block, 7).expect("no faults here");
+    }
+    device.flush().expect("no faults here");
+    std::mem::forget(device);
+
+    let (begun, begins) = mpsc::channel();
+    let (goes_on, go_on) = mpsc::channel::<()>();
+    let go_on = Mutex::new(go_on);
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let armed = Arc::clone(&is_armed);
+    let hooked = HookDevice::new(disk, move |_, at: ByteOffset, len: ByteLen| {
+        let is_first_section = at.get() == 4096 && len.get() == SECTION;
+        if is_first_section && armed.swap(false, Ordering::SeqCst) {
+            begun.send(()).expect("someone listens");
+            go_on.lock().expect("one at a time").recv().expect("a word");
+            panic!("as asked");
+        }
+        Ok(())
+    });
+    let devices = Devices::interleaved(hooked);
+    let options = OpenOptions::new().read_only(true);
+    let device = HashedDevice::open(devices, options, DigestName::Crc32c, None);
+    let device = device.expect("not closed");
+    assert_eq!(device.unchecked().blocks_in_journal(), Ok(60));
+    let read = |block: u64| {
+        let mut bytes = [0; 4096];
+        let at = ByteOffset::new(block * 4096);
+        device.read_at(at, &mut bytes).map(|()| bytes[0])
+    };
+    is_armed.store(true, Ordering::SeqCst);
+    thread::scope(|scope| {
+        let hanging = scope.spawn(|| catch_unwind(AssertUnwindSafe(|| read(0))));
+        begins.recv().expect("it reads the first section");
+        let (told, tell) = mpsc::channel();
+        scope.spawn(move || told.send(read(50)));
+        let other = tell.recv_timeout(Duration::from_secs(20));
+        goes_on.send(()).expect("it waits");
+        assert_eq!(other, Ok(Ok(7)));
+        assert!(hanging.join().expect("caught").is_err());
+    });
+    assert_eq!(read(0), Ok(7));
 }

@@ -152,3 +152,61 @@ fn flushed_tags_are_on_the_disk_whoever_flushes_beside_them() {
         check_pct(move || flushed_tags(mode), 2000, 3);
     }
 }
+
+/// A journal of one section, which others fill and flush while it is emptied for tags that go past
+/// it.
+fn resets() {
+    let disk = Arc::new(MemDevice::new(ByteLen::new(64 << 10), SectorSize::S512).expect("small"));
+    let request = FormatRequest::new(255, SectorSize::S512)
+        .expect("a tag size that exists")
+        .journal_sectors(SectorCount::new(16))
+        .interleave(Interleave::Sectors(8));
+    format(&Devices::interleaved(&disk), &request, None, None).expect("room enough");
+    let device = Arc::new(open(&disk, Mode::Journal));
+    device
+        .write_at(ByteOffset::ZERO, &[1; BLOCKS * 512])
+        .expect("no faults here");
+    let writers = [(0, 2_u8), (2, 3)].map(|(first, value)| {
+        let device = Arc::clone(&device);
+        thread::spawn(move || {
+            for step in 0..2 {
+                let data = vec![value + 10 * step; 3 * 512];
+                device.write_at(at(first), &data).expect("no faults here");
+            }
+        })
+    });
+    let flusher = {
+        let device = Arc::clone(&device);
+        thread::spawn(move || {
+            for _ in 0..2 {
+                device.flush().expect("no faults here");
+            }
+        })
+    };
+    // The tag of block 5 as it is, so that its data are read; they must not be older ones.
+    let (sector, mut block, mut tag) = (SectorNumber::new(5), [0; 512], [0; 255]);
+    let engine = device.unchecked();
+    engine
+        .read_tagged(sector, &mut block, &mut tag)
+        .expect("no faults here");
+    for _ in 0..2 {
+        engine.write_tuples(sector, &tag).expect("no faults here");
+        assert_eq!(read(&device, 5, 1), [1]);
+    }
+    for thread in writers {
+        thread.join().expect("no panic");
+    }
+    flusher.join().expect("no panic");
+    let values = read(&device, 0, BLOCKS);
+    assert_eq!((values[0], values[4], values[5]), (12, 13, 1));
+    assert!([12, 13].contains(&values[2]));
+    let device = Arc::into_inner(device).expect("all threads ended");
+    device.close().expect("no faults here");
+    assert_eq!(read(&open(&disk, Mode::Direct), 0, BLOCKS), values);
+}
+
+#[test]
+fn writers_and_flushes_beside_a_reset_of_the_journal_lose_nothing() {
+    check_random(resets, 2000);
+    check_pct(resets, 3000, 3);
+}

@@ -70,7 +70,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             self.flush_in_place()?;
         }
         *lock(&self.overlay)? = None;
-        *lock(&self.overlay_section)? = None;
+        self.overlay_sections.clear()?;
         let (next, stale) = match plan.continues(journal_mode) {
             Some(next) => (next, applied),
             None => (self.erase(&plan)?, false),

@@ -6,8 +6,10 @@ use super::IntegrityDevice;
 use crate::{
     Layout, Position,
     convert::{narrow, wide},
+    flushes::Reach,
     journal::commit::{Placed, Sealed, Store},
     sync::Arc,
+    tag_area::NotTaken,
 };
 
 /// Bytes of journal that are assembled and written at once.
@@ -137,14 +139,14 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// Puts tags into the cache. Should that have to write and fail, no further write is accepted.
     fn write_tag_run(&self, position: &Position, tags: &[u8]) -> Result<(), DeviceError> {
         self.stop.check()?;
-        let result = self.tags.write(self.devices.meta(), position.tag, tags);
-        match result {
-            // A page of tags could not be read: this request alone fails.
-            Err(DeviceError::Io {
-                operation: Operation::Read,
-                ..
-            }) => result,
-            _ => self.stop.on_failure(Operation::Write, result),
+        match self.tags.write(self.devices.meta(), position.tag, tags) {
+            Ok(()) => Ok(()),
+            // This request alone fails.
+            Err(NotTaken::Unread(error)) => Err(error),
+            Err(NotTaken::Unwritten(error)) => {
+                self.stop.trip(Operation::Write);
+                Err(error)
+            }
         }
     }
 
@@ -297,10 +299,24 @@ impl<D: BlockDevice> IntegrityDevice<D> {
 
     /// Makes durable what was written to the metadata device. A failure stops all further writes.
     pub(super) fn flush_meta(&self) -> Result<(), DeviceError> {
-        // After a failed flush a second one may succeed although what the first one was for is
-        // gone.
-        self.stop.check()?;
-        let flushed = self.devices.meta().flush();
-        self.stop.on_failure(Operation::Flush, flushed)
+        self.flush_devices(Reach::Meta)
+    }
+
+    /// Makes durable what was written so far. A failure stops all further writes.
+    pub(super) fn flush_devices(&self, reach: Reach) -> Result<(), DeviceError> {
+        let reach = match self.devices.is_split() {
+            true => reach,
+            false => Reach::All,
+        };
+        self.flushes.join(reach, || {
+            // After a failed flush a second one may succeed although what the first one was for is
+            // gone.
+            self.stop.check()?;
+            let flushed = match reach {
+                Reach::Meta => self.devices.meta().flush(),
+                Reach::All => self.devices.flush(),
+            };
+            self.stop.on_failure(Operation::Flush, flushed)
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! Bitmap mode, discards, and changes of the superblock.
 
+use std::ops::Range;
+
 use luksmith_block::{BlockDevice, Error as DeviceError, Operation, SectorNumber};
 
 use super::IntegrityDevice;
@@ -34,10 +36,10 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             superblock.flags = superblock.flags.with(Flags::DIRTY_BITMAP);
             superblock.log2_blocks_per_bit = log2;
         })?;
-        let result = bitmap.clear(meta);
+        let result = bitmap.clear(meta, || self.flush_meta());
         self.stop.on_failure(Operation::Write, result)?;
         let unfinished = self.recalculation_from()..self.superblock.provided;
-        let result = bitmap.mark(meta, &unfinished);
+        let result = bitmap.mark(meta, &unfinished, || self.flush_meta());
         self.stop.on_failure(Operation::Write, result)?;
         Ok(Some(bitmap))
     }
@@ -59,7 +61,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             return Ok(());
         }
         self.flush_in_place()?;
-        let cleared = bitmap.clear(self.devices.meta());
+        let cleared = bitmap.clear(self.devices.meta(), || self.flush_meta());
         self.stop.on_failure(Operation::Write, cleared)
     }
 
@@ -106,19 +108,31 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     ) -> Result<(), DeviceError> {
         let range = self.check_request(first, blocks)?;
         let active = self.active()?;
-        let (tag, spb) = (self.tag_bytes(), self.layout.block_size().sectors().get());
-        let mut tags = vec![0; blocks * tag];
-        for (index, tag) in tags.chunks_exact_mut(tag).enumerate() {
-            maker.discard_tag(SectorNumber::new(range.start + wide(index) * spb), tag);
-        }
         let first = range.start;
         self.past_journal(|| {
-            self.change_in_place(active, range, || {
-                self.write_tags_in_place(first, &tags)?;
+            self.change_in_place(active, range.clone(), || {
+                self.mark_discarded(range, maker)?;
                 self.flush_in_place()?;
                 self.discard_data(first, blocks)
             })
         })
+    }
+
+    /// Writes the marks of discarded blocks, some at a time.
+    fn mark_discarded(&self, sectors: Range<u64>, maker: &TagMaker) -> Result<(), DeviceError> {
+        let spb = self.layout.block_size().sectors().get();
+        let mut tags = vec![0; MARKED_AT_ONCE * self.tag_bytes()];
+        let mut at = sectors.start;
+        while at < sectors.end {
+            let blocks = narrow((sectors.end - at) / spb).min(MARKED_AT_ONCE);
+            let (tags, _) = tags.split_at_mut(blocks * self.tag_bytes());
+            for (index, tag) in tags.chunks_exact_mut(self.tag_bytes()).enumerate() {
+                maker.discard_tag(SectorNumber::new(at + wide(index) * spb), tag);
+            }
+            self.write_tags_in_place(at, tags)?;
+            at += wide(blocks) * spb;
+        }
+        Ok(())
     }
 
     /// Sets the flag that makes the marks of keyed discards count, for good, where such discards
@@ -143,10 +157,14 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     }
 }
 
-/// Blocks that one discard marks at once: 128 KiB of tags at most.
-pub(crate) const DISCARD_BLOCKS: u64 = 512;
+/// Blocks that are marked at once: 128 KiB of tags at most.
+const MARKED_AT_ONCE: usize = 512;
 
-/// Splits a discard into steps of bounded memory.
+/// Blocks that are discarded with one flush, between their marks and the discard: 16 MiB of them at
+/// least. Whoever reads or writes them waits meanwhile, and in journal mode whoever writes.
+pub(crate) const DISCARD_BLOCKS: u64 = 32768;
+
+/// Splits a discard into steps, each durable before the next.
 pub(crate) fn discard_steps(blocks: u64) -> impl Iterator<Item = (u64, usize)> {
     (0..blocks.div_ceil(DISCARD_BLOCKS)).map(move |step| {
         let first = step * DISCARD_BLOCKS;

@@ -3,15 +3,12 @@
 //! What must hold, and where it is made sure:
 //!
 //! 1. A block is found in the index from the moment its write is acknowledged until its data and
-//!    tag
-//!    are durable in place, so a reader that looks here first never sees less than was
+//!    tag are durable in place, so a reader that looks here first never sees less than was
 //!    acknowledged.
 //! 2. Sections are written whole, in ring order, each lap with its number; one commit at a time.
 //! 3. A section is free again only after every committed entry in it that is not superseded by a
-//!    newer
-//!    *committed* entry is in place and flushed. An uncommitted newer entry does not count: it may
-//!    be
-//!    lost, and the section with the older one would be gone.
+//!    newer *committed* entry is in place and flushed. An uncommitted newer entry does not count:
+//!    it may be lost, and the section with the older one would be gone.
 //! 4. Nothing is held while the store works, so readers and writers go on.
 //!
 //! The store does the input and output; this file only decides, so that a model checker can drive
@@ -523,8 +520,10 @@ struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     fn end(mut self) -> Result<MutexGuard<'a, State>, Error> {
+        // Should a panic have left the state behind, those who wait for this turn are still told.
+        let state = lock(&self.ring.state)?;
         self.done = true;
-        lock(&self.ring.state)
+        Ok(state)
     }
 }
 

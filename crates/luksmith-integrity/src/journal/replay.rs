@@ -4,12 +4,20 @@
 //! [`Scan::plan`] decides, [`Overlay`] remembers where the newest entry of each block lies. Nothing
 //! here writes.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
 
 use luksmith_block::{BlockDevice, CheckTuple, Error as DeviceError, SectorNumber};
 
 use super::section::{METADATA, SectionCodec, Sequence};
-use crate::{Error, Layout, convert::narrow};
+use crate::{
+    Error, Layout,
+    convert::narrow,
+    sync::{Mutex, lock},
+};
 
 /// Bytes of journal that are read at once while scanning.
 const SCAN_BYTES: usize = 1 << 20;
@@ -378,6 +386,54 @@ pub(crate) fn check_entry(
 /// again, whenever the block is read.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay(BTreeMap<u64, OverlayEntry>);
+
+/// Sections that the overlay read and verified last, the newest first.
+#[derive(Debug, Default)]
+pub(crate) struct LoadedSections(Mutex<VecDeque<(u32, Arc<Vec<u8>>)>>);
+
+/// Sections that are kept: 200 KiB each at most.
+const KEPT_SECTIONS: usize = 8;
+
+impl LoadedSections {
+    /// Gives a section, if it is kept.
+    ///
+    /// # Errors
+    /// [`DeviceError::FailStop`].
+    pub(crate) fn get(&self, section: u32) -> Result<Option<Arc<Vec<u8>>>, DeviceError> {
+        let mut kept = lock(&self.0)?;
+        let Some(place) = kept.iter().position(|(kept, _)| *kept == section) else {
+            return Ok(None);
+        };
+        // The one that is not asked for goes first.
+        let found = kept.remove(place);
+        let image = found.as_ref().map(|(_, image)| Arc::clone(image));
+        if let Some(found) = found {
+            kept.push_front(found);
+        }
+        Ok(image)
+    }
+
+    /// Keeps a section.
+    ///
+    /// # Errors
+    /// [`DeviceError::FailStop`].
+    pub(crate) fn put(&self, section: u32, image: &Arc<Vec<u8>>) -> Result<(), DeviceError> {
+        let mut kept = lock(&self.0)?;
+        kept.retain(|(kept, _)| *kept != section);
+        kept.truncate(KEPT_SECTIONS - 1);
+        kept.push_front((section, Arc::clone(image)));
+        Ok(())
+    }
+
+    /// Forgets them.
+    ///
+    /// # Errors
+    /// [`DeviceError::FailStop`].
+    pub(crate) fn clear(&self) -> Result<(), DeviceError> {
+        lock(&self.0)?.clear();
+        Ok(())
+    }
+}
 
 /// One block that the overlay holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -72,7 +72,7 @@ fn tags_across_pages_read_back_before_and_after_they_reach_the_disk() {
     let (fresh, _) = self::area();
     fresh.read(&disk, at(&area, 4090), &mut found).unwrap();
     assert!(found != tags, "nothing was to be written yet");
-    area.flush(&disk).unwrap();
+    area.flush(&disk, &Stop::default()).unwrap();
     let (fresh, _) = self::area();
     fresh.read(&disk, at(&area, 4090), &mut found).unwrap();
     assert!(found == tags);
@@ -106,7 +106,7 @@ fn the_last_page_may_end_with_the_device() {
     let (area, disk) = area();
     let last = 32768 * 20 - 20;
     area.write(&disk, at(&area, last), &[7; 20]).unwrap();
-    area.flush(&disk).unwrap();
+    area.flush(&disk, &Stop::default()).unwrap();
     let mut found = [0; 20];
     area.read(&disk, at(&area, last), &mut found).unwrap();
     assert_eq!(found, [7; 20]);
@@ -119,8 +119,11 @@ fn pages_that_could_not_be_written_are_written_by_the_next_flush() {
     let (area, disk) = area();
     let small = MemDevice::new(ByteLen::new(4096), SectorSize::S512).unwrap();
     area.write(&disk, at(&area, 100), &[3; 50]).unwrap();
-    assert!(matches!(area.flush(&small), Err(Error::PastEnd { .. })));
-    area.flush(&disk).unwrap();
+    assert!(matches!(
+        area.flush(&small, &Stop::default()),
+        Err(Error::PastEnd { .. })
+    ));
+    area.flush(&disk, &Stop::default()).unwrap();
     let mut found = [0; 512];
     disk.read_at(at(&area, 0), &mut found).unwrap();
     assert_eq!(found[100..150], [3; 50]);
@@ -145,7 +148,7 @@ fn reads_write_nothing_even_where_every_page_in_the_cache_is_changed() {
         assert_eq!(found, [9; 20], "page {page}");
     }
     assert!(disk.to_vec() == before);
-    area.flush(&disk).unwrap();
+    area.flush(&disk, &Stop::default()).unwrap();
     let mut found = [0; 512];
     disk.read_at(at(&area, (pages - 1) * TAG_PAGE_BYTES), &mut found)
         .unwrap();
@@ -158,19 +161,19 @@ fn tags_that_did_not_change_are_not_written_again_unless_their_write_failed() {
     // A whole page, and a part of the next one.
     let tags = [5; 4096 + 40];
     area.write(&disk, at(&area, 0), &tags).unwrap();
-    area.flush(&disk).unwrap();
+    area.flush(&disk, &Stop::default()).unwrap();
     // What is on the disk shows what is written there.
     let foreign = [0xee; 8192];
     let mut found = [0; 8192];
     disk.write_at(at(&area, 0), &foreign).unwrap();
     area.write(&disk, at(&area, 0), &tags).unwrap();
     area.write(&disk, at(&area, 4096), &[5; 20]).unwrap();
-    area.flush(&disk).unwrap();
+    area.flush(&disk, &Stop::default()).unwrap();
     disk.read_at(at(&area, 0), &mut found).unwrap();
     assert!(found == foreign);
     area.write(&disk, at(&area, 4100), &[6; 4]).unwrap();
     area.write(&disk, at(&area, 4100), &[6; 4]).unwrap();
-    area.flush(&disk).unwrap();
+    area.flush(&disk, &Stop::default()).unwrap();
     disk.read_at(at(&area, 0), &mut found).unwrap();
     assert_eq!(
         (found[4095], &found[4096..4106]),
@@ -179,9 +182,9 @@ fn tags_that_did_not_change_are_not_written_again_unless_their_write_failed() {
     // Changed and not on the disk: it stays changed, whatever is written over it.
     area.write(&disk, at(&area, 4096), &[7; 20]).unwrap();
     let small = MemDevice::new(ByteLen::new(4096), SectorSize::S512).unwrap();
-    assert!(area.flush(&small).is_err());
+    assert!(area.flush(&small, &Stop::default()).is_err());
     area.write(&disk, at(&area, 4096), &[7; 20]).unwrap();
-    area.flush(&disk).unwrap();
+    area.flush(&disk, &Stop::default()).unwrap();
     disk.read_at(at(&area, 0), &mut found).unwrap();
     assert_eq!(found[4096..4116], [7; 20]);
 }
@@ -211,7 +214,7 @@ fn pages_stay_in_the_cache_while_a_flush_writes_them() {
             disk: &disk,
             hook: Mutex::new(Some(Box::new(hook))),
         };
-        area.flush(&hooked).unwrap();
+        area.flush(&hooked, &Stop::default()).unwrap();
         drop(hooked);
         assert_eq!(looked.into_inner().unwrap(), vec![[4; 20]; narrow(changed)]);
     }
@@ -227,7 +230,7 @@ fn a_flush_returns_no_earlier_than_one_that_is_writing_its_tags() {
     let hook = || {
         let (area, disk) = (std::sync::Arc::clone(&area), std::sync::Arc::clone(&disk));
         let thread = std::thread::spawn(move || {
-            area.flush(&*disk).unwrap();
+            area.flush(&*disk, &Stop::default()).unwrap();
             let mut found = [0; 512];
             disk.read_at(at(&area, 0), &mut found).unwrap();
             found[0]
@@ -239,8 +242,51 @@ fn a_flush_returns_no_earlier_than_one_that_is_writing_its_tags() {
         disk: &disk,
         hook: Mutex::new(Some(Box::new(hook))),
     };
-    area.flush(&hooked).unwrap();
+    area.flush(&hooked, &Stop::default()).unwrap();
     drop(hooked);
     let second = second.into_inner().unwrap().unwrap();
     assert_eq!(second.join().unwrap(), 4);
+}
+
+/// The error was asked which phase it came from; a device that has to read in order to write says
+/// that reading failed.
+#[test]
+fn it_is_known_whether_reading_or_writing_failed() {
+    let (area, disk) = area();
+    let small = MemDevice::new(ByteLen::new(4096), SectorSize::S512).unwrap();
+    let unread = area.write(&small, at(&area, 100), &[3; 50]);
+    assert!(matches!(unread, Err(NotTaken::Unread(_))), "{unread:?}");
+    assert_eq!(cached(&area), 0);
+    // As many changed pages as the cache of this part has room for.
+    for page in 0..4 {
+        let at = at(&area, page * TAG_PAGE_BYTES);
+        area.write(&disk, at, &[9; 20]).unwrap();
+    }
+    for len in [20, PAGE] {
+        let at = at(&area, 4 * TAG_PAGE_BYTES);
+        let unwritten = area.write(&small, at, &vec![3; len]);
+        assert!(
+            matches!(unwritten, Err(NotTaken::Unwritten(_))),
+            "{unwritten:?}"
+        );
+    }
+    // Nothing of what was to make room is lost.
+    area.flush(&disk, &Stop::default()).unwrap();
+    let mut found = [0; 512];
+    for page in 0..4 {
+        let at = at(&area, page * TAG_PAGE_BYTES);
+        disk.read_at(at, &mut found).unwrap();
+        assert_eq!(found[..20], [9; 20]);
+    }
+}
+
+#[test]
+fn nothing_is_written_once_something_else_failed() {
+    let (area, disk) = area();
+    area.write(&disk, at(&area, 0), &[9; 20]).unwrap();
+    let (before, stop) = (disk.to_vec(), Stop::default());
+    stop.trip(luksmith_block::Operation::Flush);
+    let stopped = area.flush(&disk, &stop);
+    assert!(matches!(stopped, Err(Error::FailStop { .. })));
+    assert!(disk.to_vec() == before);
 }

@@ -1,5 +1,7 @@
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
 
 use super::*;
 use crate::pool::Pool;
@@ -258,10 +260,10 @@ fn nobody_takes_an_entry_during_a_change_past_the_journal() {
         if written {
             ring.append(&store, 0, run(1, 1)).unwrap();
         }
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let change = || {
                 let other = scope.spawn(|| ring.append(&Fake::default(), 7, run(1, 1)));
-                std::thread::sleep(Duration::from_millis(50));
+                thread::sleep(Duration::from_millis(50));
                 assert!(newest(&ring).is_empty(), "an entry was taken");
                 other
             };
@@ -276,7 +278,7 @@ fn nobody_takes_an_entry_during_a_change_past_the_journal() {
 fn writers_that_do_not_pause_do_not_keep_the_ring_from_being_emptied() {
     let (ring, store) = (ring(4, 4, 50), Fake::default());
     let (ring, emptied) = (&ring, &AtomicBool::new(false));
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for first in [0, 1000] {
             scope.spawn(move || {
                 let begin = Instant::now();
@@ -340,4 +342,45 @@ fn the_watermark_is_rounded_as_the_kernel_rounds_it() {
     assert_eq!(threshold(48, 3, 100), 0);
     assert_eq!(threshold(48, 3, 0), 144);
     assert_eq!(threshold(10, 1, 66), 3);
+}
+
+/// A panic that leaves the state behind while a commit is under way ended that commit without
+/// telling those who waited for it.
+#[test]
+fn those_who_wait_for_a_commit_are_told_also_when_the_state_is_lost() {
+    let ring = Arc::new(ring(4, 4, 100));
+    let (began, begun) = mpsc::channel();
+    let lose = {
+        let ring = Arc::clone(&ring);
+        move || {
+            began.send(()).unwrap();
+            // Until the other commit waits for this one.
+            thread::sleep(Duration::from_millis(200));
+            let ring = Arc::clone(&ring);
+            let lost = thread::spawn(move || {
+                let _state = ring.state.lock().unwrap();
+                panic!("as asked");
+            });
+            assert!(lost.join().is_err());
+        }
+    };
+    let first = thread::spawn({
+        let ring = Arc::clone(&ring);
+        move || {
+            let store = Fake {
+                during_commit: Some(&lose),
+                ..Fake::default()
+            };
+            ring.append(&store, 0, run(1, 1)).unwrap();
+            ring.commit(&store)
+        }
+    });
+    begun.recv().unwrap();
+    let (told, tell) = mpsc::channel();
+    thread::spawn(move || told.send(ring.commit(&Fake::default())));
+    let stopped = Err(Error::FailStop {
+        operation: Operation::Write,
+    });
+    assert_eq!(first.join().unwrap(), stopped);
+    assert_eq!(tell.recv_timeout(Duration::from_secs(20)), Ok(stopped));
 }
