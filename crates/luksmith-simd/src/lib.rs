@@ -53,7 +53,8 @@ pub use fused::{open, open_in_place, seal, seal_in_place};
 #[cfg(feature = "gcm")]
 pub use gcm::{GcmKey, GcmRun};
 pub use pbkdf2::{
-    Pbkdf2Progress, pbkdf2_sha256, pbkdf2_sha256_with, pbkdf2_sha512, pbkdf2_sha512_with,
+    Pbkdf2Progress, pbkdf2_sha256, pbkdf2_sha256_by, pbkdf2_sha256_with, pbkdf2_sha512,
+    pbkdf2_sha512_by, pbkdf2_sha512_with,
 };
 pub use sha2::{HashBackend, MAX_PREFIX_BYTES, TagHash, TagKey};
 pub use xts::{Run, XtsKey};

@@ -71,8 +71,31 @@ pub fn pbkdf2_sha256_with(
     out: &mut [u8],
     progress: Pbkdf2Progress<'_>,
 ) -> Result<(), Error> {
+    pbkdf2_sha256_by(
+        HashBackend::best(),
+        password,
+        salt,
+        iterations,
+        out,
+        progress,
+    )
+}
+
+/// [`pbkdf2_sha256_with`] with the kernels of a backend chosen by hand.
+///
+/// # Errors
+/// As [`pbkdf2_sha256_with`], and [`Error::HashBackendUnavailable`] if this machine lacks the
+/// instructions.
+pub fn pbkdf2_sha256_by(
+    backend: HashBackend,
+    password: &[u8],
+    salt: &[u8],
+    iterations: u32,
+    out: &mut [u8],
+    progress: Pbkdf2Progress<'_>,
+) -> Result<(), Error> {
+    let kernels = kernels(backend)?;
     check(iterations, out.len(), 32)?;
-    let kernels = Kernels::new(HashBackend::best());
     let (inner, outer) = hmac_states_256(password);
     let pads = Pads { inner, outer };
     let start = |index: u32| {
@@ -126,8 +149,31 @@ pub fn pbkdf2_sha512_with(
     out: &mut [u8],
     progress: Pbkdf2Progress<'_>,
 ) -> Result<(), Error> {
+    pbkdf2_sha512_by(
+        HashBackend::best(),
+        password,
+        salt,
+        iterations,
+        out,
+        progress,
+    )
+}
+
+/// [`pbkdf2_sha512_with`] with the kernels of a backend chosen by hand.
+///
+/// # Errors
+/// As [`pbkdf2_sha512_with`], and [`Error::HashBackendUnavailable`] if this machine lacks the
+/// instructions.
+pub fn pbkdf2_sha512_by(
+    backend: HashBackend,
+    password: &[u8],
+    salt: &[u8],
+    iterations: u32,
+    out: &mut [u8],
+    progress: Pbkdf2Progress<'_>,
+) -> Result<(), Error> {
+    let kernels = kernels(backend)?;
     check(iterations, out.len(), 64)?;
-    let kernels = Kernels::new(HashBackend::best());
     let (inner, outer) = hmac_states_512(password);
     let pads = Pads { inner, outer };
     let start = |index: u32| {
@@ -153,6 +199,14 @@ pub fn pbkdf2_sha512_with(
         |chains, n| kernels.pbkdf2_512(&pads, chains, n),
         write,
     )
+}
+
+fn kernels(backend: HashBackend) -> Result<Kernels, Error> {
+    if backend.is_available() {
+        Ok(Kernels::new(backend))
+    } else {
+        Err(Error::HashBackendUnavailable { backend })
+    }
 }
 
 fn check(iterations: u32, bytes: usize, block: usize) -> Result<(), Error> {
@@ -323,6 +377,32 @@ mod tests {
             pbkdf2_sha256(password.as_bytes(), salt.as_bytes(), iterations, &mut out)
                 .expect("not 0");
             assert_eq!(out.to_vec(), hex(expected), "{iterations}");
+        }
+    }
+
+    #[test]
+    fn a_backend_chosen_by_hand_gives_the_same_keys_or_is_refused() {
+        // From one chain to more than advance together.
+        for bytes in [20, 64, 65, 128, 200, 300] {
+            let want_256 = by_definition_256(b"password", b"salt", 3, bytes);
+            let want_512 = by_definition_512(b"password", b"salt", 3, bytes);
+            for backend in HashBackend::ALL {
+                let mut out = vec![0; bytes];
+                let mut go_on = |_, _| ControlFlow::Continue(());
+                let refused = Err(Error::HashBackendUnavailable { backend });
+                let done = pbkdf2_sha256_by(backend, b"password", b"salt", 3, &mut out, &mut go_on);
+                if backend.is_available() {
+                    assert_eq!((done, &out), (Ok(()), &want_256), "{backend}, {bytes}");
+                } else {
+                    assert_eq!(done, refused);
+                }
+                let done = pbkdf2_sha512_by(backend, b"password", b"salt", 3, &mut out, &mut go_on);
+                if backend.is_available() {
+                    assert_eq!((done, &out), (Ok(()), &want_512), "{backend}, {bytes}");
+                } else {
+                    assert_eq!(done, refused);
+                }
+            }
         }
     }
 

@@ -10,8 +10,8 @@ pub(crate) use block::{Block, ZERO, compress as portable_compress};
 pub use threads::ScopedThreads;
 pub use threads::{Argon2Job, Argon2Threads, OneThread};
 
-use crate::Error;
 use crate::arch::Argon2Kernel;
+use crate::{Error, HashBackend};
 use blake2b::{Blake2b, long_hash};
 use core::ops::ControlFlow;
 use zeroize::{Zeroize, Zeroizing};
@@ -74,6 +74,7 @@ pub struct Argon2 {
     passes: u32,
     memory_kib: u32,
     lanes: u32,
+    kernel: Argon2Kernel,
 }
 
 impl Argon2 {
@@ -103,7 +104,21 @@ impl Argon2 {
             passes,
             memory_kib,
             lanes,
+            kernel: Argon2Kernel::best(),
         })
+    }
+
+    /// The same costs, computed with what a backend chosen by hand has for Argon2: AVX-512, AVX2
+    /// ([`HashBackend::ShaNi`] too), or nothing but words.
+    ///
+    /// # Errors
+    /// [`Error::HashBackendUnavailable`] if this machine lacks its instructions.
+    pub fn with_backend(mut self, backend: HashBackend) -> Result<Self, Error> {
+        if !backend.is_available() {
+            return Err(Error::HashBackendUnavailable { backend });
+        }
+        self.kernel = Argon2Kernel::of(backend);
+        Ok(self)
     }
 
     /// The least rate at which this machine's kernel fills a gigabyte, in percent of libargon2's,
@@ -140,7 +155,7 @@ impl Argon2 {
     /// How many jobs run at the same time where `threads` threads may; the others have none.
     #[must_use]
     pub fn jobs(self, threads: usize) -> usize {
-        self.jobs_by(Argon2Kernel::best(), threads)
+        self.jobs_by(self.kernel, threads)
     }
 
     /// Lanes in turn were measured where there are two processors. With more of them to choose
@@ -195,7 +210,7 @@ impl Argon2 {
             secret: &[],
             data: &[],
         };
-        self.derive_by(Argon2Kernel::best(), &texts, arena, out, threads, progress)
+        self.derive_by(self.kernel, &texts, arena, out, threads, progress)
     }
 
     /// [`derive_with`](Self::derive_with) with a compression function chosen by hand.

@@ -261,6 +261,32 @@ fn of_two_threads_a_vector_kernel_takes_the_second_only_for_a_third_lane() {
     }
 }
 
+#[test]
+fn a_backend_chosen_by_hand_gives_the_same_tag_or_is_refused() {
+    let argon2 = Argon2::new(Argon2Variant::Id, 2, 64, 2).expect("valid");
+    let want = ours(argon2, Argon2Kernel::Portable, b"p", b"salt", 32);
+    for backend in HashBackend::ALL {
+        let chosen = argon2.with_backend(backend);
+        if !backend.is_available() {
+            assert_eq!(chosen, Err(Error::HashBackendUnavailable { backend }));
+            continue;
+        }
+        let chosen = chosen.expect("available");
+        assert_eq!(chosen.kernel, Argon2Kernel::of(backend));
+        let mut arena = vec![0; chosen.arena_words()];
+        let mut out = [0; 32];
+        chosen
+            .derive(b"p", b"salt", &mut arena, &mut out, &OneThread)
+            .expect("sizes fit");
+        assert_eq!(out.to_vec(), want, "{backend}");
+    }
+    assert_eq!(
+        Argon2Kernel::of(HashBackend::Portable),
+        Argon2Kernel::Portable
+    );
+    assert_eq!(Argon2Kernel::of(HashBackend::Avx512), Argon2Kernel::best());
+}
+
 /// Notes which blocks it is told of.
 #[cfg(feature = "std")]
 struct Listening {

@@ -11,11 +11,12 @@
 )]
 
 use super::cpu::{Features, features};
+use crate::HashBackend;
 use crate::argon2::{Block, portable_compress};
 use core::arch::x86_64::*;
 
 /// A way to compress blocks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Argon2Kernel {
     /// Word by word.
     Portable,
@@ -26,11 +27,11 @@ pub(crate) enum Argon2Kernel {
 }
 
 /// Proof that this machine has AVX2.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx2(());
 
 /// Proof that this machine has AVX-512F.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx512(());
 
 impl Argon2Kernel {
@@ -48,6 +49,16 @@ impl Argon2Kernel {
     /// The fastest way on this machine.
     pub(crate) fn best() -> Self {
         Self::available().next_back().unwrap_or(Self::Portable)
+    }
+
+    /// The way of a backend that this machine has.
+    pub(crate) fn of(backend: HashBackend) -> Self {
+        let is_part = |kernel: &Self| match kernel {
+            Self::Portable => true,
+            Self::Avx2(_) => backend >= HashBackend::Avx2,
+            Self::Avx512(_) => backend >= HashBackend::Avx512,
+        };
+        Self::available().rfind(is_part).unwrap_or(Self::Portable)
     }
 
     /// See [`Argon2`](crate::Argon2).
