@@ -514,3 +514,18 @@ fn an_option_of_the_journal_that_would_have_no_effect_is_refused() {
         run(verb, &device, options).fails(1, &message);
     }
 }
+
+/// The message named a limit that nobody could meet here.
+#[test]
+fn a_journal_past_the_limit_is_opened_where_the_limit_is_raised() {
+    let scratch = Scratch::new();
+    let disk = scratch.file("disk", &vec![0; 2 << 20]);
+    assert_eq!(run("format", &disk, &["-j", "200000"]).text(), "");
+    let refused = run("check", &disk, &["--limit-journal", "180223"]);
+    refused.fails(1, "the limit is 180223; raise --limit-journal");
+    assert!(all_match(&run(
+        "check",
+        &disk,
+        &["--limit-journal", "180224"]
+    )));
+}
