@@ -15,10 +15,13 @@ const PASSWORD: &[u8] = b"correct horse battery staple";
 const SALT: &[u8] = &[7; 32];
 const ITERATIONS: u32 = 1000;
 
+/// What fills a key.
+type Work = Box<dyn Fn(&mut [u8])>;
+
 fn pbkdf2(row: &'static str, sha512: bool, key_bytes: usize) -> Case<'static> {
     let mut contenders = Vec::new();
     let mut expected: Option<Vec<u8>> = None;
-    let mut add = |name, work: Box<dyn Fn(&mut [u8])>| {
+    let mut add = |name, work: Work| {
         let mut key = vec![0; key_bytes];
         work(&mut key);
         let reference = expected.get_or_insert_with(|| key.clone());

@@ -127,7 +127,7 @@ fn write_amplification() -> Vec<Samples> {
                 };
                 let at = ByteOffset::new(place * request as u64);
                 volume.write_at(at, &data).expect("a write");
-                if (number + 1) * request as u64 % (8 << 20) == 0 {
+                if ((number + 1) * request as u64).is_multiple_of(8 << 20) {
                     volume.flush().expect("a flush");
                 }
             }
@@ -222,9 +222,12 @@ fn beside_luks2() -> Vec<Samples> {
     ]
 }
 
+/// Cases that run together, and what their names have in common.
+type Part = (&'static str, fn() -> Vec<Samples>);
+
 /// All cases of this file whose name holds `filter`.
 pub fn run(filter: &str) -> Vec<Samples> {
-    let parts: [(&str, fn() -> Vec<Samples>); 3] = [
+    let parts: [Part; 3] = [
         ("open/sparse", open_by_size),
         ("amplification", write_amplification),
         ("read/open-and-read", beside_luks2),

@@ -10,6 +10,10 @@ pub const INSTRUCTIONS: usize = 12 * 1000;
 pub fn cases() -> Vec<Case<'static>> {
     let mut cases = Vec::new();
     #[cfg(target_arch = "x86_64")]
+    #[expect(
+        clippy::undocumented_unsafe_blocks,
+        reason = "one line for each instruction; the comment below is for all"
+    )]
     {
         let mut add = |name: &str, work: fn()| {
             cases.push(Case {

@@ -95,7 +95,7 @@ fn write<'a>(device: &'a dyn BlockDevice, order: Order) -> impl FnMut() + 'a {
             data.bytes()[..8].copy_from_slice(&round.to_le_bytes());
             let written = device.write_at(order.place(request), data.bytes());
             written.expect("a write");
-            if (request + 1) * REQUEST % COMMIT == 0 {
+            if ((request + 1) * REQUEST).is_multiple_of(COMMIT) {
                 device.flush().expect("a flush");
             }
         }

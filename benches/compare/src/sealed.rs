@@ -35,6 +35,9 @@ fn prefixes(run: Run, sectors: usize, out: &mut Vec<u8>) {
 
 /// Encrypt and tag. `backends` are the tiers of the last contender.
 // A table: one contender after the other.
+/// What changes data and writes tags.
+type Work = Box<dyn FnMut(&mut [u8], &mut [u8])>;
+
 fn seal(
     row: &'static str,
     sector_bytes: usize,
@@ -45,7 +48,7 @@ fn seal(
     let run = run(sector_bytes);
     let mut contenders = Vec::new();
     let mut expected: Option<(Vec<u8>, Vec<u8>)> = None;
-    let mut add = |name, mut work: Box<dyn FnMut(&mut [u8], &mut [u8])>| {
+    let mut add = |name, mut work: Work| {
         let mut data = Pages::pattern(REQUEST);
         let mut tags = vec![0; sectors * 32];
         work(data.bytes(), &mut tags);

@@ -351,10 +351,13 @@ fn split() -> Vec<Samples> {
     samples
 }
 
+/// Rows that run together, and what their names have in common.
+type Part = (&'static str, fn() -> Vec<Samples>);
+
 /// All rows of this file whose name holds `filter`.
 pub fn run(filter: &str) -> Vec<Samples> {
     let mut samples = Vec::new();
-    let parts: [(&str, fn() -> Vec<Samples>); 5] = [
+    let parts: [Part; 5] = [
         ("volume/memory", in_memory),
         ("volume/journal", journal),
         ("volume/tmpfs", on_tmpfs),

@@ -51,6 +51,9 @@ pub fn contender_name(backend: Backend) -> &'static str {
     }
 }
 
+/// What changes the data that it is given.
+type Work = Box<dyn FnMut(&mut [u8])>;
+
 /// All contenders with one shape of request, after their results were compared.
 pub fn case(
     row: &'static str,
@@ -67,7 +70,7 @@ pub fn case(
     };
     let mut contenders = Vec::new();
     let mut expected: Option<Vec<u8>> = None;
-    let mut add = |name, mut work: Box<dyn FnMut(&mut [u8])>| {
+    let mut add = |name, mut work: Work| {
         let mut data = Pages::pattern(request);
         work(data.bytes());
         let reference = expected.get_or_insert_with(|| data.bytes().to_vec());
