@@ -33,11 +33,11 @@ fn prefixes(run: Run, sectors: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Encrypt and tag. `backends` are the tiers of the last contender.
-// A table: one contender after the other.
 /// What changes data and writes tags.
 type Work = Box<dyn FnMut(&mut [u8], &mut [u8])>;
 
+/// Encrypt and tag. `backends` are the tiers of the last contender.
+// A table: one contender after the other.
 fn seal(
     row: &'static str,
     sector_bytes: usize,
