@@ -2,6 +2,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
+mod places;
+
 use std::{
     sync::{Arc, Mutex, mpsc},
     thread,
@@ -18,15 +20,13 @@ use luksmith_integrity::{
 };
 use luksmith_testkit::{CrashDevice, CrashOptions, HookDevice};
 
+use places::at;
+
 const DIGEST: DigestName = DigestName::Crc32c;
 
 /// A bit for each block: the bitmap of so many is larger than the first sector of the journal.
 fn options() -> OpenOptions {
     OpenOptions::new().mode(Mode::Bitmap).sectors_per_bit(1)
-}
-
-fn at(block: usize) -> ByteOffset {
-    ByteOffset::new(u64::try_from(block * 512).expect("small"))
 }
 
 /// A device of more than 5000 blocks that all hold 1, and a journal of one section.

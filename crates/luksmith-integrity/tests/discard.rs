@@ -2,6 +2,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
+mod places;
+
 use std::sync::Arc;
 
 use luksmith_block::{
@@ -13,6 +15,8 @@ use luksmith_integrity::{
     HashedDevice, IntegrityDevice, Interleave, Mode, OpenOptions, Superblock, format, random_salt,
 };
 use luksmith_testkit::{CountingDevice, CrashDevice, CrashOptions, HookDevice};
+
+use places::at;
 
 const BLOCKS: usize = 40;
 const KEY: &[u8] = b"the key of the tags";
@@ -71,10 +75,6 @@ impl Kind {
         device.close().expect("no faults here");
         disk.to_vec()
     }
-}
-
-fn at(block: usize) -> ByteOffset {
-    ByteOffset::new(u64::try_from(block * 512).expect("small"))
 }
 
 fn long(blocks: usize) -> ByteLen {

@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
 mod faulty;
+mod places;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -24,10 +25,7 @@ use luksmith_integrity::{Devices, DigestName, HashedDevice, Mode, OpenOptions};
 use luksmith_testkit::{Among, CountingDevice, Fault, FaultDevice, FaultPlan, HookDevice};
 
 use faulty::{BLOCKS, disk, open};
-
-fn at(block: usize) -> ByteOffset {
-    ByteOffset::new(u64::try_from(block * 512).expect("small"))
-}
+use places::at;
 
 fn read<D: BlockDevice>(device: &HashedDevice<D>, block: usize) -> Result<u8, Error> {
     let mut data = [0; 512];

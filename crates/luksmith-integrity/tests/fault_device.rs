@@ -4,23 +4,21 @@
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
 mod faulty;
+mod places;
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
-use luksmith_block::{BlockDevice, ByteOffset, Error, MemDevice, Operation};
+use luksmith_block::{BlockDevice, Error, MemDevice, Operation};
 use luksmith_integrity::{Devices, DigestName, HashedDevice, Mode, OpenOptions};
 use luksmith_testkit::{Among, Fault, FaultDevice, FaultPlan, HookDevice};
 
 use faulty::{BLOCKS, disk, open};
+use places::at;
 
 type Faulty = Arc<FaultDevice<Arc<MemDevice>>>;
-
-fn at(block: usize) -> ByteOffset {
-    ByteOffset::new(u64::try_from(block * 512).expect("small"))
-}
 
 /// What a block may be whose write was cut off.
 #[derive(Clone, Copy, PartialEq)]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
+mod places;
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -22,6 +24,8 @@ use luksmith_testkit::{
     Among, CrashDevice, CrashOptions, Fault, FaultDevice, FaultPlan, HookDevice, Image, paint,
 };
 
+use places::at;
+
 const DIGEST: DigestName = DigestName::Crc32c;
 
 fn options() -> OpenOptions {
@@ -29,10 +33,6 @@ fn options() -> OpenOptions {
         .mode(Mode::Bitmap)
         .sectors_per_bit(8)
         .tag_cache(ByteLen::new(0))
-}
-
-fn at(block: usize) -> ByteOffset {
-    ByteOffset::new(u64::try_from(block * 512).expect("small"))
 }
 
 fn recalculated<D: BlockDevice>(disk: &Arc<D>, what: Recalculation) -> Result<SectorCount, Error> {

@@ -5,6 +5,8 @@
 #![cfg(shuttle)]
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
+mod places;
+
 use std::sync::Arc;
 
 use luksmith_block::{
@@ -15,6 +17,8 @@ use luksmith_integrity::{
     Devices, DigestName, FormatRequest, HashedDevice, Interleave, Mode, OpenOptions, format,
 };
 use shuttle::{check_pct, check_random, thread};
+
+use places::at;
 
 const BLOCKS: usize = 6;
 
@@ -34,10 +38,6 @@ fn open(disk: &Arc<MemDevice>, mode: Mode) -> Device {
     let options = OpenOptions::new().mode(mode).tag_cache(ByteLen::new(0));
     let devices = Devices::interleaved(Arc::clone(disk));
     HashedDevice::open(devices, options, DigestName::Crc32c, None).expect("formatted")
-}
-
-fn at(block: usize) -> ByteOffset {
-    ByteOffset::new(u64::try_from(block * 512).expect("small"))
 }
 
 /// Checks that each block holds one value and not a mix, and gives the values.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop where it stands")]
 
+mod places;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -17,6 +19,8 @@ use luksmith_integrity::{
     OpenOptions, Recalculation, format, recalculate,
 };
 use luksmith_testkit::{CrashDevice, CrashOptions, CrashPoint, Event, Image, Prng, Recording};
+
+use places::at;
 
 const DIGEST: DigestName = DigestName::Crc32c;
 const META: usize = 60 << 10;
@@ -170,10 +174,6 @@ fn open<D: BlockDevice>(devices: Devices<D>, mode: Mode) -> HashedDevice<D> {
 
 fn mem(image: &Image) -> Arc<MemDevice> {
     Arc::new(image.to_mem(SectorSize::S512))
-}
-
-fn at(block: usize) -> ByteOffset {
-    ByteOffset::new(u64::try_from(block * 512).expect("small"))
 }
 
 /// Data and metadata of a device of `blocks` blocks, all of them 1.
