@@ -33,6 +33,8 @@ mod arch;
 mod argon2;
 mod backend;
 mod buffers;
+#[cfg(all(test, feature = "std", not(miri)))]
+mod coverage;
 mod crc32c;
 mod error;
 mod fused;

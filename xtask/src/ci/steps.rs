@@ -82,26 +82,26 @@ fn docs(_: &mut Uncovered) -> Result<()> {
 }
 
 fn tests(uncovered: &mut Uncovered) -> Result<()> {
-    let list = root().join("target/not-run");
+    let mut command = cargo(["test", "--workspace", "--no-fail-fast"]);
+    run_tests(&mut command, "tests", uncovered)
+}
+
+/// Runs tests of `step` and notes those that say that they did not run.
+fn run_tests(command: &mut Command, step: &str, uncovered: &mut Uncovered) -> Result<()> {
+    let list = root().join(format!("target/not-run-{step}"));
     // What an earlier run left there.
     let _ = std::fs::remove_file(&list);
-    let outcome =
-        run(cargo(["test", "--workspace", "--no-fail-fast"]).env("LUKSMITH_NOT_RUN", &list));
+    let outcome = run(command.env("LUKSMITH_NOT_RUN", &list));
     for line in std::fs::read_to_string(&list).unwrap_or_default().lines() {
-        uncovered.note(&format!("test {line}"));
+        uncovered.note(&format!("{step}: {line}"));
     }
     outcome
 }
 
-fn release(_: &mut Uncovered) -> Result<()> {
-    run(&mut cargo([
-        "test",
-        "--release",
-        "-p",
-        "luksmith-simd",
-        "-p",
-        "luksmith-integrity",
-    ]))
+fn release(uncovered: &mut Uncovered) -> Result<()> {
+    let mut command = cargo(["test", "--release"]);
+    packages(&mut command, &["luksmith-simd", "luksmith-integrity"]);
+    run_tests(&mut command, "release", uncovered)
 }
 
 /// Adds `-p CRATE` for each crate.
@@ -146,10 +146,11 @@ fn inner_loops(uncovered: &mut Uncovered) -> Result<()> {
     asm::check(&[])
 }
 
-fn software_aes(_: &mut Uncovered) -> Result<()> {
+fn software_aes(uncovered: &mut Uncovered) -> Result<()> {
     let mut command = cargo(["test", "--target-dir", "target/software-aes"]);
     packages(&mut command, &["luksmith-simd", "luksmith-crypt"]);
-    run(command.env("RUSTFLAGS", "--cfg aes_backend=\"soft\""))
+    command.env("RUSTFLAGS", "--cfg aes_backend=\"soft\"");
+    run_tests(&mut command, "software_aes", uncovered)
 }
 
 /// The crates with locks of their own, with shuttle in the place of `std::sync`.
@@ -232,14 +233,15 @@ fn emulated(uncovered: &mut Uncovered) -> Result<()> {
             target,
         ]);
         packages(&mut command, &EMULATED);
-        run(command
+        command
             .env(format!("CARGO_TARGET_{upper}_LINKER"), linker)
             .env(
                 format!("CARGO_TARGET_{upper}_RUNNER"),
                 format!("{emulator} -L /usr/{triple}"),
             )
             // Enough to see a wrong byte order; the full number runs natively.
-            .env("PROPTEST_CASES", "16"))?;
+            .env("PROPTEST_CASES", "16");
+        run_tests(&mut command, emulator, uncovered)?;
     }
     uncovered.note("speed and instructions of a real Arm CPU: its tests run under emulation");
     Ok(())
@@ -283,4 +285,25 @@ fn has_target(target: &str) -> Result<bool> {
             .current_dir(root()),
     )?;
     Ok(std::path::Path::new(folder.trim()).is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_test_that_says_that_it_did_not_run_is_noted_with_its_step() {
+        for (script, passes) in [("", true), ("; false", false)] {
+            let mut uncovered = Uncovered::default();
+            let mut command = Command::new("sh");
+            command.args([
+                "-c",
+                &format!("echo no zmm >> \"$LUKSMITH_NOT_RUN\"{script}"),
+            ]);
+            let outcome = run_tests(&mut command, "a-unit-test", &mut uncovered);
+            assert_eq!(outcome.is_ok(), passes);
+            assert_eq!(uncovered.0, ["a-unit-test: no zmm"]);
+        }
+    }
 }
