@@ -97,8 +97,10 @@ fn rows(source: &str) -> Vec<(String, String, String)> {
                 _ => rows.push((inside.clone(), what.to_owned(), why, 1)),
             }
         }
-        // Attributes and the start of a statement stand between a comment and its block.
-        if code.is_empty() || code.ends_with([';', '}', '{']) {
+        // Attributes and the start of a statement stand between a comment and its block. What ends
+        // in a comma may be the first half of a statement too, unless the block was in it.
+        let is_done = code.ends_with(',') && places(line) > 0;
+        if code.is_empty() || is_done || code.ends_with([';', '}', '{']) {
             comment.clear();
         }
     }
@@ -144,5 +146,21 @@ fn one() {
 }";
         let row = |why: &str| ("`one`".to_owned(), "block".to_owned(), why.to_owned());
         assert_eq!(rows(source), [row("it is so."), row("")]);
+    }
+
+    #[test]
+    fn an_argument_ends_with_the_arm_that_it_is_for() {
+        let source = "\
+fn one() {
+    match way {
+        // SAFETY: it is so.
+        Way::A => unsafe { a() },
+        // SAFETY: as above.
+        Way::B => unsafe { b() },
+        Way::C => unsafe { c() },
+    }
+}";
+        let row = |why: &str| ("`one`".to_owned(), "block".to_owned(), why.to_owned());
+        assert_eq!(rows(source), [row("it is so."), row("as above."), row("")]);
     }
 }
