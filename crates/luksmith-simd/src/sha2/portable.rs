@@ -38,7 +38,7 @@ pub(crate) fn tags_256(
             compress(&mut state, &[head]);
         }
         compress(&mut state, layout.body(sector).as_chunks().0);
-        compress_256(
+        compress(
             &mut state,
             layout.fill_tail(prefix, sector, &mut [[0; 64]; 2]),
         );
@@ -74,7 +74,7 @@ pub(crate) fn tags_512(
             compress(&mut state, &[head]);
         }
         compress(&mut state, layout.body(sector).as_chunks().0);
-        compress_512(
+        compress(
             &mut state,
             layout.fill_tail(prefix, sector, &mut [[0; 128]; 2]),
         );

@@ -215,8 +215,8 @@ impl TagKey {
         }
     }
 
-    /// Compares the tags of all sectors of `data` with `expected`, in time that does not depend
-    /// on where or whether they differ.
+    /// Compares the tags of all sectors of `data` with `expected`. The time tells which sectors
+    /// differ, as the result does, and never where in a tag: each one is compared as a whole.
     ///
     /// Shapes are those of [`tags`](Self::tags); `expected` holds the first `expected_bytes` of
     /// each tag (1 to [`tag_bytes`](Self::tag_bytes)), back to back.
