@@ -138,10 +138,17 @@ impl AeadCipher {
     /// [`Error::Random`].
     pub fn draw_ivs(&self, sectors: usize, random: &dyn RandomSource) -> Result<Vec<u8>, Error> {
         let mut ivs = vec![0; sectors * self.spec.stored_iv_bytes()];
-        if !ivs.is_empty() {
-            random.fill(&mut ivs).map_err(|_| Error::Random)?;
-        }
+        Self::draw_ivs_into(&mut ivs, random)?;
         Ok(ivs)
+    }
+
+    /// As [`draw_ivs`](Self::draw_ivs), into memory that is there. After an error it must not be
+    /// used.
+    pub(crate) fn draw_ivs_into(ivs: &mut [u8], random: &dyn RandomSource) -> Result<(), Error> {
+        if ivs.is_empty() {
+            return Ok(());
+        }
+        random.fill(ivs).map_err(|_| Error::Random)
     }
 
     /// Encrypts the sectors of `plain`, the first of which is `first`, into `data`, and makes their
@@ -354,8 +361,8 @@ impl AeadCipher {
         let mut wrong = Mismatches::default();
         let sector_bytes = self.sector_size.bytes();
         let batches = data
-            .chunks(BATCH * sector_bytes)
-            .zip(tuples.chunks(BATCH * self.tuple_bytes()));
+            .chunks(FUSED_BATCH * sector_bytes)
+            .zip(tuples.chunks(FUSED_BATCH * self.tuple_bytes()));
         for (batch, (data, tuples)) in batches.enumerate() {
             let sectors = data.len() / sector_bytes;
             let prefixes = self.prefixes(first, batch, sectors);
@@ -365,7 +372,7 @@ impl AeadCipher {
             match tag.verify(prefixes, prefix_bytes, sector_bytes, data, tuples, each) {
                 Ok(()) => {}
                 Err(luksmith_simd::Error::TagMismatch { first, count }) => {
-                    let index = (batch * BATCH) as u64 + first as u64;
+                    let index = (batch * FUSED_BATCH) as u64 + first as u64;
                     wrong.first.get_or_insert(index);
                     wrong.blocks += count as u64;
                 }
@@ -380,8 +387,8 @@ impl AeadCipher {
         data: &'a [u8],
         tuples: &'a mut [u8],
     ) -> impl Iterator<Item = (&'a [u8], &'a mut [u8])> + use<'a> {
-        data.chunks(BATCH * self.sector_size.bytes())
-            .zip(tuples.chunks_mut(BATCH * self.tuple_bytes()))
+        data.chunks(FUSED_BATCH * self.sector_size.bytes())
+            .zip(tuples.chunks_mut(FUSED_BATCH * self.tuple_bytes()))
     }
 
     /// Sector number and plain64 IV of each of the `sectors` sectors of batch `batch`.
@@ -390,11 +397,11 @@ impl AeadCipher {
         first: SectorNumber,
         batch: usize,
         sectors: usize,
-    ) -> [u8; BATCH * HMAC_PREFIX_BYTES] {
-        let mut prefixes = [0; BATCH * HMAC_PREFIX_BYTES];
+    ) -> [u8; FUSED_BATCH * HMAC_PREFIX_BYTES] {
+        let mut prefixes = [0; FUSED_BATCH * HMAC_PREFIX_BYTES];
         let parts = prefixes.chunks_exact_mut(HMAC_PREFIX_BYTES);
         for (at, prefix) in parts.take(sectors).enumerate() {
-            let number = self.number(first, batch * BATCH + at);
+            let number = self.number(first, batch * FUSED_BATCH + at);
             let (sector, iv) = prefix.split_at_mut(8);
             sector.copy_from_slice(&number.to_le_bytes());
             IvMaker::Le64.write(number.wrapping_add(self.iv_tweak), iv);
@@ -497,6 +504,9 @@ const HMAC_PREFIX_BYTES: usize = 24;
 
 /// Sectors worked on at once: the lanes of the widest vector code.
 const BATCH: usize = 16;
+
+/// The same for the tags of one pass: two sets of lanes, which the widest kernel works on in turn.
+const FUSED_BATCH: usize = 32;
 
 /// Keys an AEAD cipher.
 fn sealed(spec: &AuthSpec, volume_key: &[u8], sector_size: SectorSize) -> Result<Keyed, Error> {

@@ -1,8 +1,20 @@
 //! A request for a sector works in memory that is there already.
 #![cfg(feature = "std")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a slip here fails the test that makes it"
+)]
 
-use luksmith_block::{BlockDevice, ByteLen, ByteOffset, MemDevice, SectorSize};
-use luksmith_crypt::{CipherSpec, CryptDevice, SectorCipher};
+use std::sync::{Arc, Mutex};
+
+use luksmith_block::{
+    BlockDevice, ByteLen, ByteOffset, Error as BlockError, MemDevice, SectorNumber, SectorSize,
+    TaggedDevice, TaggedShape,
+};
+use luksmith_crypt::{
+    AeadCipher, AuthSpec, AuthenticatedDevice, CipherSpec, CryptDevice, Integrity, SectorCipher,
+    SystemRandom,
+};
 use luksmith_testkit::allocations::{self, CountingAllocator};
 
 #[global_allocator]
@@ -47,4 +59,135 @@ fn reads_and_writes_of_a_plain_volume_allocate_nothing_once_a_buffer_is_there() 
         assert_eq!(later, 0, "{spec}");
         assert!(data.iter().all(|&byte| byte == 1), "{spec}");
     }
+}
+
+const BLOCKS: usize = 2048;
+
+/// Blocks of 512 bytes with tuples, in memory, and what is done in the middle of the next read.
+struct Tagged {
+    tuple_bytes: usize,
+    content: Mutex<(Vec<u8>, Vec<u8>)>,
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl TaggedDevice for Tagged {
+    fn shape(&self) -> TaggedShape {
+        TaggedShape::new(BLOCKS as u64, SectorSize::S512, self.tuple_bytes)
+    }
+
+    fn read_tagged(
+        &self,
+        first: SectorNumber,
+        data: &mut [u8],
+        tuples: &mut [u8],
+    ) -> Result<(), BlockError> {
+        let meanwhile = self
+            .meanwhile
+            .lock()
+            .expect("no test panics with it")
+            .take();
+        if let Some(work) = meanwhile {
+            work();
+        }
+        let first = usize::try_from(first.get()).expect("a shape that fits");
+        let content = self.content.lock().expect("no test panics with it");
+        data.copy_from_slice(&content.0[first * 512..][..data.len()]);
+        tuples.copy_from_slice(&content.1[first * self.tuple_bytes..][..tuples.len()]);
+        Ok(())
+    }
+
+    fn write_tagged(
+        &self,
+        first: SectorNumber,
+        blocks: usize,
+        fill: &mut dyn FnMut(&mut [u8], &mut [u8]),
+    ) -> Result<(), BlockError> {
+        let first = usize::try_from(first.get()).expect("a shape that fits");
+        let (data, tuples) = &mut *self.content.lock().expect("no test panics with it");
+        let tuples = &mut tuples[first * self.tuple_bytes..][..blocks * self.tuple_bytes];
+        fill(&mut data[first * 512..][..blocks * 512], tuples);
+        Ok(())
+    }
+
+    fn write_tuples(&self, _: SectorNumber, _: &[u8]) -> Result<(), BlockError> {
+        Err(BlockError::ReadOnly)
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        Ok(())
+    }
+}
+
+type Authenticated = Arc<AuthenticatedDevice<Arc<Tagged>>>;
+
+fn authenticated(spec: &str, integrity: &str, key_bytes: usize) -> (Arc<Tagged>, Authenticated) {
+    let spec = CipherSpec::parse(spec).expect("a shape that fits");
+    let spec = AuthSpec::new(
+        spec,
+        Integrity::parse(integrity).expect("a shape that fits"),
+        None,
+    )
+    .expect("a shape that fits");
+    let key: Vec<u8> = (1..).take(key_bytes).collect();
+    let cipher = AeadCipher::new(&spec, &key, SectorSize::S512).expect("a shape that fits");
+    let tuple_bytes = cipher.tuple_bytes();
+    let tagged = Arc::new(Tagged {
+        tuple_bytes,
+        content: Mutex::new((vec![0; BLOCKS * 512], vec![0; BLOCKS * tuple_bytes])),
+        meanwhile: Mutex::new(None),
+    });
+    let volume =
+        AuthenticatedDevice::new(tagged.clone(), cipher, SystemRandom).expect("a shape that fits");
+    (tagged, Arc::new(volume))
+}
+
+#[test]
+fn reads_and_writes_of_an_authenticated_volume_allocate_nothing_once_a_buffer_is_there() {
+    for (spec, integrity, key_bytes) in [
+        ("aes-xts-plain64", "hmac(sha256)", 96),
+        ("aes-xts-random", "hmac(sha256)", 96),
+        ("aes-gcm-random", "aead", 32),
+        ("aegis128-random", "aead", 16),
+    ] {
+        let (_, volume) = authenticated(spec, integrity, key_bytes);
+        let mut data = vec![1; 300 << 10];
+        let mut pass = |sizes: [usize; 3]| {
+            for size in sizes {
+                volume
+                    .write_at(ByteOffset::new(512), &data[..size])
+                    .unwrap();
+                volume
+                    .read_at(ByteOffset::new(512), &mut data[..size])
+                    .unwrap();
+            }
+        };
+        let first = counted(|| pass([512, 300 << 10, 4096]));
+        assert!(first > 0, "{spec}: the buffer has to come from somewhere");
+        let later = counted(|| pass([4096, 300 << 10, 512]));
+        assert_eq!(later, 0, "{spec}");
+        assert!(data.iter().all(|&byte| byte == 1), "{spec}");
+    }
+}
+
+/// A read had in its hands, for a few tuples, the buffer that a verification needed for data: each
+/// thread could end up with two of them.
+#[test]
+fn a_read_leaves_the_large_buffer_to_a_verification_at_the_same_time() {
+    const RUN: ByteLen = ByteLen::new(256 << 10);
+    let (tagged, volume) = authenticated("aes-xts-plain64", "hmac(sha256)", 96);
+    volume.write_at(ByteOffset::ZERO, &[1; 256 << 10]).unwrap();
+    let both = || {
+        let other = volume.clone();
+        let verify = Box::new(move || other.verify_at(ByteOffset::ZERO, RUN).unwrap());
+        *tagged.meanwhile.lock().unwrap() = Some(verify);
+        let read = counted(|| volume.read_at(ByteOffset::ZERO, &mut [0; 512]).unwrap());
+        assert!(tagged.meanwhile.lock().unwrap().is_none());
+        read
+    };
+    let alone = || volume.verify_at(ByteOffset::ZERO, RUN).unwrap();
+    // Data and tuples, and the lists of both.
+    assert_eq!(counted(alone), 4);
+    // The tuples of the read are in use, so those of the verification need a buffer of their own.
+    assert_eq!(both(), 1);
+    assert_eq!([both(), counted(alone)], [0, 0]);
 }

@@ -34,7 +34,7 @@ const LEAST: usize = 1 << 20;
 /// # Memory
 /// For each thread that is at work a volume has 256 KiB of ciphertext and the tags of as many
 /// sectors in its hands, 296 KiB at most with tags of 80 bytes beside sectors of 512; it keeps up
-/// to eight such buffers, 2 MiB, for later requests. The size of a request does not matter. What
+/// to eight of each, 2.3 MiB, for later requests. The size of a request does not matter. What
 /// the integrity engine keeps (journal, tags, 4 MiB of spare buffers) comes on top and is bounded
 /// by its options.
 #[derive(Clone)]

@@ -171,7 +171,7 @@ fn a_run_is_its_sectors_one_by_one() {
             // More than two batches, not a multiple of one. How a run is cut into batches does not
             // depend on the size.
             let sectors = if size == SectorSize::S512 {
-                2 * BATCH + 3
+                2 * FUSED_BATCH + 3
             } else {
                 5
             };
@@ -216,7 +216,7 @@ fn any_changed_byte_or_place_is_found_and_nothing_is_handed_out() {
     for (spec, integrity, key_bytes) in ALL {
         let size = SectorSize::S1024;
         let cipher = cipher(spec, integrity, key_bytes, size);
-        let sectors = BATCH + 4;
+        let sectors = FUSED_BATCH + 4;
         let plain = pattern(sectors * size.bytes());
         let ivs = cipher.draw_ivs(sectors, &Counting).unwrap();
         let mut data = vec![0; plain.len()];
@@ -231,11 +231,12 @@ fn any_changed_byte_or_place_is_found_and_nothing_is_handed_out() {
                 count: 2 * blocks,
             })
         };
-        // A byte of the data, of the tag, and the last byte of the tuple, in two sectors.
+        // A byte of the data, of the tag, and the last byte of the tuple, in two sectors of two
+        // batches.
         let changes: [(usize, usize); 3] = [
-            (17 * size.bytes() + 1023, 19 * size.bytes()),
-            (17 * tuple_bytes, 19 * tuple_bytes + 15),
-            (18 * tuple_bytes - 1, 20 * tuple_bytes - 1),
+            (17 * size.bytes() + 1023, 34 * size.bytes()),
+            (17 * tuple_bytes, 34 * tuple_bytes + 15),
+            (18 * tuple_bytes - 1, 35 * tuple_bytes - 1),
         ];
         for (kind, (a, b)) in changes.into_iter().enumerate() {
             let (mut bad, mut bad_tuples) = (data.clone(), tuples.clone());
@@ -264,7 +265,7 @@ fn zeros_with_tags_over_them_verify_and_open_as_noise() {
         ("aes-cbc-essiv:sha256", "hmac(sha1)", 52),
     ] {
         let cipher = cipher(spec, integrity, key_bytes, SectorSize::S512).with_iv_tweak(5);
-        let sectors = 2 * BATCH + 1;
+        let sectors = 2 * FUSED_BATCH + 1;
         let mut data = vec![0; sectors * 512];
         let mut tuples = vec![0; sectors * cipher.tuple_bytes()];
         cipher.tag_ciphertext(FIRST, &data, &mut tuples).unwrap();

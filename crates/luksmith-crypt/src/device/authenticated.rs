@@ -29,7 +29,11 @@ pub struct AuthenticatedDevice<T> {
     cipher: Arc<AeadCipher>,
     random: Box<dyn RandomSource>,
     size: ByteLen,
-    buffers: Buffers,
+    /// Ciphertext on its way to be verified. Apart from the tuples: a buffer of this size lent for
+    /// a few tuples would leave the next request without, so that it allocates one more.
+    data: Buffers,
+    /// Tuples, or IVs that will be stored in some.
+    tuples: Buffers,
 }
 
 impl<T: TaggedDevice> AuthenticatedDevice<T> {
@@ -71,7 +75,8 @@ impl<T: TaggedDevice> AuthenticatedDevice<T> {
             cipher,
             random: Box::new(random),
             size: ByteLen::new(size),
-            buffers: Buffers::default(),
+            data: Buffers::default(),
+            tuples: Buffers::default(),
         })
     }
 
@@ -113,8 +118,8 @@ impl<T: TaggedDevice> AuthenticatedDevice<T> {
             let part = left.map_or(RUN_BYTES, |left| left.min(RUN_BYTES));
             // Cannot overflow: `check_range` saw that the whole range fits.
             let first = sector_at(ByteOffset::new(at.get() + done));
-            let verified = self.buffers.with(part, |data| {
-                self.buffers.with(self.tuples_len(part), |tuples| {
+            let verified = self.data.with(part, |data| {
+                self.tuples.with(self.tuples_len(part), |tuples| {
                     self.device.read_tagged(first, data, tuples)?;
                     self.cipher.verify(first, data, tuples)
                 })
@@ -126,23 +131,32 @@ impl<T: TaggedDevice> AuthenticatedDevice<T> {
     }
 
     fn read_part(&self, at: ByteOffset, part: &mut [u8]) -> Result<(), BlockError> {
-        self.buffers.with(self.tuples_len(part.len()), |tuples| {
+        self.tuples.with(self.tuples_len(part.len()), |tuples| {
             self.device.read_tagged(sector_at(at), part, tuples)?;
             self.cipher.open_in_place(sector_at(at), part, tuples)
         })
     }
 
     fn write_part(&self, at: ByteOffset, part: &[u8]) -> Result<(), BlockError> {
+        let iv_bytes = self.cipher.spec().stored_iv_bytes();
+        if iv_bytes == 0 {
+            return self.write_sealed(at, part, &[]);
+        }
+        let blocks = part.len() / self.cipher.sector_size().bytes();
+        self.tuples.with(blocks * iv_bytes, |ivs| {
+            // Before the device is asked to write, so that a failing generator changes nothing.
+            AeadCipher::draw_ivs_into(ivs, self.random.as_ref()).map_err(|_| BlockError::Random)?;
+            self.write_sealed(at, part, ivs)
+        })
+    }
+
+    /// Writes `part` with the IVs drawn for it.
+    fn write_sealed(&self, at: ByteOffset, part: &[u8], ivs: &[u8]) -> Result<(), BlockError> {
         let sector_bytes = self.cipher.sector_size().bytes();
         let blocks = part.len() / sector_bytes;
-        // Before the device is asked to write, so that a failing generator changes nothing.
-        let ivs = self
-            .cipher
-            .draw_ivs(blocks, self.random.as_ref())
-            .map_err(|_| BlockError::Random)?;
         let iv_bytes = self.cipher.spec().stored_iv_bytes();
         let first = sector_at(at);
-        let (mut plain, mut ivs) = (part, ivs.as_slice());
+        let (mut plain, mut ivs) = (part, ivs);
         let mut next = first.get();
         self.device
             .write_tagged(first, blocks, &mut |data, tuples| {
