@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use crate::command::{cargo, root, run};
 use crate::{Failure, Result};
 
+/// What makes the released code the one that is looked at.
+const ONE_UNIT: &str = "[profile.release.package.luksmith-simd]\ncodegen-units = 1\n";
 /// What was found when the kernels were last looked at by a person.
 const RECORD: &str = "xtask/asm-kernels.csv";
 /// Kernels whose loops are looked at, by a part of their mangled names.
@@ -73,12 +75,17 @@ struct Found {
 
 /// Compiles luksmith-simd and compares its inner loops with the record; `--write` renews it.
 ///
-/// The profile is the one that programs of this workspace are released with. It makes one unit of
-/// the crate: in several, other functions are inlined, and there is no one file to look at.
+/// For assembly rustc makes one unit of the crate whatever its number is by default. In several,
+/// other functions are inlined: the profile that programs are released with has to say one too.
 pub(crate) fn check(arguments: &[String]) -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
         println!("asm: not covered on this machine: the kernels looked at are those of x86-64");
         return Ok(());
+    }
+    let manifest = root().join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).map_err(|error| Failure::at(&manifest, &error))?;
+    if !text.contains(ONE_UNIT) {
+        return Err(Failure::new(format!("Cargo.toml lacks\n{ONE_UNIT}")));
     }
     let folder = root().join("target/asm");
     run(cargo([
