@@ -447,7 +447,9 @@ impl BlockDevice for FileDevice {
             _ => sys::zero_range(&self.file, at.get(), len.get()),
         };
         drop(held);
-        if is_unsupported(&result) {
+        // A file system that is full may have no room for what a hole costs, but for zeros it has.
+        let is_file = self.kind == FileKind::Regular;
+        if is_unsupported(&result) || (is_file && result.is_err()) {
             return write_zeroes_by_writing(self, at, len);
         }
         result.map_err(|e| failed(Operation::Write, at, &e))

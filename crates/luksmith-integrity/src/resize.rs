@@ -110,11 +110,11 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         control: &Control,
     ) -> Result<(), DeviceError> {
         let spb = self.layout.block_size().sectors().get();
-        control.begin(room - old);
         let (mut data, mut tuples) = (Vec::new(), Vec::new());
         // A part of a block at the old end was not within reach, the block will be.
         let mut at = old - old % spb;
         let end = room - room % spb;
+        control.begin(end.saturating_sub(at));
         while at < end {
             let blocks = narrow((end - at) / spb).min(STEP_BYTES / self.block_bytes());
             let first = SectorNumber::new(at);

@@ -338,6 +338,29 @@ fn a_discard_that_the_device_fails_becomes_zeros() {
     }
 }
 
+/// What a file system without holes says is told when the marks are there already.
+#[test]
+fn a_discard_that_the_device_does_not_know_reads_as_zeros_all_the_same() {
+    for kind in KINDS {
+        let memory = SparseMemDevice::new(ByteLen::new(128 << 10), SectorSize::S512);
+        memory
+            .write_at(ByteOffset::ZERO, &kind.disk())
+            .expect("a memory device");
+        let refuses = |operation, _, _| match operation {
+            Operation::Discard => Err(Error::Unsupported { operation }),
+            _ => Ok(()),
+        };
+        let device = kind
+            .open(HookDevice::new(memory, refuses), kind.options(Mode::Direct))
+            .expect("formatted");
+        device.discard(at(5), long(20)).expect("marks do as well");
+        let mut data = vec![0xff; 26 * 512];
+        device.read_at(at(0), &mut data).expect("no faults here");
+        assert!(data[5 * 512..25 * 512] == [0; 20 * 512]);
+        assert!(data[25 * 512..] == [1; 512] && data[..5 * 512] == [1; 5 * 512]);
+    }
+}
+
 /// Every 512 blocks cost a flush.
 #[test]
 fn a_discard_of_many_blocks_costs_one_flush() {

@@ -138,9 +138,10 @@ impl<G: Give> Steps<G> {
 
     /// Asks for the first step in order that nobody has begun, if there is one.
     fn take_next(&self) -> bool {
-        while let Some(step) = self.in_order(self.taken.load(Ordering::Relaxed)) {
+        // Looked at first, so that the number does not grow for ever.
+        while self.in_order(self.taken.load(Ordering::Relaxed)).is_some() {
             let number = self.taken.fetch_add(1, Ordering::Relaxed);
-            if self.in_order(number) == Some(step) && self.take(step) {
+            if self.in_order(number).is_some_and(|step| self.take(step)) {
                 return true;
             }
         }
