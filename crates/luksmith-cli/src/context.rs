@@ -1,9 +1,6 @@
 //! What holds for every action.
 
-use std::{
-    borrow::Cow,
-    io::{self, IsTerminal, Write},
-};
+use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 
@@ -55,11 +52,11 @@ pub(crate) fn tell(lines: &str) {
 /// may be anybody's, has in its texts.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let text = match out.is_terminal() {
-        true => for_a_terminal(text),
-        false => Cow::Borrowed(text),
+    let written = match out.is_terminal() {
+        true => for_a_terminal(&mut out, text),
+        false => out.write_all(text.as_bytes()),
     };
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match written.and_then(|()| out.flush()) {
         // Whoever read enough has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::new(
@@ -70,21 +67,20 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Escapes control characters, but for the ends of lines and tabs.
-fn for_a_terminal(text: &str) -> Cow<'_, str> {
+/// Escapes control characters, but for the ends of lines and tabs. In pieces: a key may be in the
+/// text, which is not copied here.
+fn for_a_terminal(out: &mut impl Write, text: &str) -> io::Result<()> {
     let is_odd = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if !text.contains(is_odd) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_odd(c) {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
+    for piece in text.split_inclusive(is_odd) {
+        match piece.chars().next_back().filter(|last| is_odd(*last)) {
+            Some(last) => {
+                out.write_all(piece.trim_end_matches(last).as_bytes())?;
+                write!(out, "{}", last.escape_default())?;
+            }
+            None => out.write_all(piece.as_bytes())?,
         }
     }
-    Cow::Owned(shown)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -95,6 +91,8 @@ mod tests {
     fn a_label_does_not_command_the_terminal() {
         let hostile = "Label: \t\x1b]0;x\x07\u{9b}2J\u{7f}\r caf\u{e9}\n";
         let shown = "Label: \t\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{7f}\\r caf\u{e9}\n";
-        assert_eq!(for_a_terminal(hostile), shown);
+        let mut out = Vec::new();
+        for_a_terminal(&mut out, hostile).expect("a vector");
+        assert_eq!(String::from_utf8(out).as_deref(), Ok(shown));
     }
 }

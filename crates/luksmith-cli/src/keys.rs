@@ -216,7 +216,16 @@ impl PassphraseArgs {
         }
         if let Some(descriptor) = &self.key_fd {
             context.debug(|| format!("key from descriptor {}", descriptor.number()));
-            return self.slice().read(&mut descriptor.file());
+            let slice = self.slice();
+            let passphrase = slice.read(&mut descriptor.file())?;
+            // It has a position of its own: who read from it before may have left nothing.
+            if passphrase.is_empty() && slice.size != Some(0) {
+                return Err(Failure::caller(format!(
+                    "descriptor {} gives no passphrase: nothing is left in it",
+                    descriptor.number()
+                )));
+            }
+            return Ok(passphrase);
         }
         if let Some(line) = &self.key_command {
             return from_command(line, context);

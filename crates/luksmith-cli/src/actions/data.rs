@@ -196,10 +196,12 @@ const fn is_block_device(_: FileType) -> bool {
     false
 }
 
-/// Asks before a file or block device that has a mark is overwritten.
+/// Asks before a volume, or a block device that has a mark, is overwritten.
 fn confirm_loss(path: &Path, old: &FileDevice, context: &Context) -> Result<(), Failure> {
     let found = luksmith::what_is_there(old);
     let found = found.map_err(|error| Failure::from(error).at(path))?;
+    // A plain file with a file system in it is most often an earlier export; a volume never is.
+    let found = found.filter(|found| old.is_block_device() || found.contains("LUKS"));
     let Some(found) = found else {
         return Ok(());
     };

@@ -7,6 +7,7 @@ use luksmith::{
     block::Control,
     header::{Header, Priority},
     keyslot::{
+        Error,
         change::{FileBackup, HeaderBackup, LastKeyslot},
         cost,
         unlock::{Scope, UnlockOptions},
@@ -252,17 +253,24 @@ impl KillSlot {
     ) -> Result<(), Failure> {
         let prompt = "Enter any remaining passphrase: ";
         changing::with_passphrase(path, &self.keys, prompt, context, |passphrase| {
-            let mut refused = None;
+            let mut refused: Option<Error> = None;
             for &number in others {
                 let options = unlock_options(Some(number), Scope::Volume, &self.limits);
                 match changer.unlock(luksmith::Unlock::Passphrase(passphrase), &options) {
                     Ok(_) => return Ok(()),
-                    Err(error) => refused = Some(error),
+                    // A wrong passphrase says more than what one of the others lacks.
+                    Err(error) if !refused.as_ref().is_some_and(is_wrong) => refused = Some(error),
+                    Err(_) => {}
                 }
             }
             refused.map_or(Ok(()), Err)
         })
     }
+}
+
+/// Tells whether a passphrase was tried and did not fit.
+fn is_wrong(error: &Error) -> bool {
+    matches!(error, Error::NoKeyslotOpened { report } if report.has_wrong())
 }
 
 /// A change that may need a backup of the header.

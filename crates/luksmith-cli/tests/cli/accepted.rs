@@ -54,12 +54,7 @@ fn probes() -> Vec<Probe> {
         probe("--key-file", &["{missing}"], &[NO_FILE]),
         probe("--keyfile-offset", &["99"], &["the key cannot be read"]),
         probe("--keyfile-size", &["99"], &["of the 99 bytes"]),
-        // Nothing, which is an empty passphrase where it is not standard input's first line.
-        probe(
-            "--key-fd",
-            &["0"],
-            &["no keyslot opened", "passphrase is empty"],
-        ),
+        probe("--key-fd", &["0"], &["nothing is left in it"]),
         probe("--key-command", &["false"], &["it ended with"]),
         probe("--volume-key-file", &["{missing}"], &[NO_FILE]),
         probe("--key-slot", &["99"], &["keyslot 99", "keyslot id 99"]),

@@ -304,9 +304,11 @@ fn an_export_overwrites_what_has_a_mark_only_if_that_is_meant() {
         luksmith(&[&export[..], &key, more].concat()).fails(1, "holds a LUKS1 header");
         assert!(bytes(&other.disk) == before);
     }
-    // A plain file is overwritten, as any copy would.
+    // A plain file is overwritten, as any copy would, also one with the mark of ext2.
     let out = volume.out();
-    std::fs::write(&out, paint(3, 1 << 20)).expect("a file");
+    let mut plain = paint(3, 1 << 20);
+    plain[1080..1082].copy_from_slice(&[0x53, 0xef]);
+    std::fs::write(&out, plain).expect("a file");
     for out in [&out, &other.disk] {
         let export = ["-q", "export", &volume.disk, out];
         let export = &export[usize::from(out != &other.disk)..];

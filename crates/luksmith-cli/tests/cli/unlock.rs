@@ -91,6 +91,10 @@ fn keys_are_written_to_and_read_from_the_descriptor_itself() {
     drop(here);
     let there = OwnedFd::from(there);
     assert_eq!(luksmith_from(&key_fd, there).text(), "");
+    // Who read from it before left nothing: that is no empty passphrase, which would be tried.
+    let mut file = std::fs::File::open(&behind).expect("a file");
+    file.seek(SeekFrom::End(0)).expect("a position");
+    luksmith_from(&key_fd, file).fails(1, "nothing is left in it");
 }
 
 #[test]

@@ -118,15 +118,15 @@ pub(crate) fn formatted(set: &Set, base: &Images, salt: [u8; 16]) -> Result<Imag
 
 /// An open device.
 enum Opened {
-    Hashed(HashedDevice<Disk>),
-    Volume(Volume),
+    Hashed(Box<HashedDevice<Disk>>),
+    Volume(Box<Volume>),
 }
 
 impl Opened {
     fn device(&self) -> &dyn BlockDevice {
         match self {
-            Self::Hashed(device) => device,
-            Self::Volume(volume) => volume,
+            Self::Hashed(device) => device.as_ref(),
+            Self::Volume(volume) => volume.as_ref(),
         }
     }
 
@@ -189,7 +189,9 @@ fn open(set: &Set, disks: &Disks, mode: Mode) -> Result<Opened, String> {
                 }
                 opened => opened,
             };
-            opened.map(Opened::Hashed).map_err(text)
+            opened
+                .map(|device| Opened::Hashed(Box::new(device)))
+                .map_err(text)
         }
         Kind::Volume(volume) => {
             let key = CandidateKey::new(&volume.key).map_err(text)?;
@@ -200,7 +202,9 @@ fn open(set: &Set, disks: &Disks, mode: Mode) -> Result<Opened, String> {
             let options = OpenOptions::new().journal(journal);
             let unlock = Unlock::VolumeKey(&key);
             let opened = open_volume(Arc::clone(&disks.main), unlock, &options);
-            opened.map(Opened::Volume).map_err(text)
+            opened
+                .map(|volume| Opened::Volume(Box::new(volume)))
+                .map_err(text)
         }
     }
 }
@@ -224,14 +228,14 @@ pub(crate) fn view(set: &Set, images: &Images) -> Result<View, String> {
             };
             let (digest, key) = (hashed.digest(), hashed.key.as_deref());
             let opened = HashedDevice::open(disks.devices(), options, digest, key);
-            Opened::Hashed(opened.map_err(text)?)
+            Opened::Hashed(Box::new(opened.map_err(text)?))
         }
         Kind::Volume(_) => {
             let passphrase = Passphrase::new(PASSPHRASE.as_bytes()).map_err(text)?;
             let options = OpenOptions::new().read_only();
             let unlock = Unlock::Passphrase(&passphrase);
             let opened = open_volume(Arc::clone(&disks.main), unlock, &options);
-            Opened::Volume(opened.map_err(text)?)
+            Opened::Volume(Box::new(opened.map_err(text)?))
         }
     };
     let mut view = read(set, opened.device(), set.span())?;
