@@ -94,33 +94,7 @@ pub fn pbkdf2_sha256_by(
     out: &mut [u8],
     progress: Pbkdf2Progress<'_>,
 ) -> Result<(), Error> {
-    let kernels = kernels(backend)?;
-    check(iterations, out.len(), 32)?;
-    let (inner, outer) = hmac_states_256(password);
-    let pads = Pads { inner, outer };
-    let start = |index: u32| {
-        let mut first = pads.inner;
-        hmac_finish_256(&mut first, &pads.outer, salt, &index.to_be_bytes());
-        Chain {
-            last: first,
-            acc: first,
-        }
-    };
-    let write = |chain: &Chain<u32>, out: &mut [u8]| {
-        let mut full = [0; 32];
-        portable::write_be_256(&chain.acc, &mut full);
-        out.copy_from_slice(&full[..out.len()]);
-        full.zeroize();
-    };
-    run(
-        iterations,
-        out,
-        32,
-        progress,
-        start,
-        |chains, n| kernels.pbkdf2_256(&pads, chains, n),
-        write,
-    )
+    derive::<u32>(backend, password, salt, iterations, out, progress)
 }
 
 /// Fills `out` with PBKDF2-HMAC-SHA512 of `password` and `salt`.
@@ -172,32 +146,96 @@ pub fn pbkdf2_sha512_by(
     out: &mut [u8],
     progress: Pbkdf2Progress<'_>,
 ) -> Result<(), Error> {
+    derive::<u64>(backend, password, salt, iterations, out, progress)
+}
+
+/// What PBKDF2 needs of the hash of these words: SHA-256 or SHA-512.
+trait Word: Copy + Zeroize {
+    /// Bytes of a digest.
+    const DIGEST: usize;
+
+    /// The states of the HMAC after its key pads.
+    fn pads(password: &[u8]) -> ([Self; 8], [Self; 8]);
+    /// Ends an HMAC of two parts that began with `state`.
+    fn finish(state: &mut [Self; 8], outer: &[Self; 8], first: &[u8], second: &[u8]);
+    /// Writes the first bytes of a digest.
+    fn write(digest: &[Self; 8], out: &mut [u8]);
+    /// Advances every chain by `n` iterations.
+    fn advance(kernels: Kernels, pads: &Pads<Self>, chains: &mut [Chain<Self>], n: u32);
+}
+
+macro_rules! word {
+    ($word:ty, $bytes:literal, $states:ident, $finish:ident, $write:ident, $advance:ident) => {
+        impl Word for $word {
+            const DIGEST: usize = $bytes;
+
+            fn pads(password: &[u8]) -> ([Self; 8], [Self; 8]) {
+                $states(password)
+            }
+
+            fn finish(state: &mut [Self; 8], outer: &[Self; 8], first: &[u8], second: &[u8]) {
+                $finish(state, outer, first, second);
+            }
+
+            fn write(digest: &[Self; 8], out: &mut [u8]) {
+                let mut full = [0; $bytes];
+                portable::$write(digest, &mut full);
+                out.copy_from_slice(&full[..out.len()]);
+                full.zeroize();
+            }
+
+            fn advance(kernels: Kernels, pads: &Pads<Self>, chains: &mut [Chain<Self>], n: u32) {
+                kernels.$advance(pads, chains, n);
+            }
+        }
+    };
+}
+
+word!(
+    u32,
+    32,
+    hmac_states_256,
+    hmac_finish_256,
+    write_be_256,
+    pbkdf2_256
+);
+word!(
+    u64,
+    64,
+    hmac_states_512,
+    hmac_finish_512,
+    write_be_512,
+    pbkdf2_512
+);
+
+fn derive<W: Word>(
+    backend: HashBackend,
+    password: &[u8],
+    salt: &[u8],
+    iterations: u32,
+    out: &mut [u8],
+    progress: Pbkdf2Progress<'_>,
+) -> Result<(), Error> {
     let kernels = kernels(backend)?;
-    check(iterations, out.len(), 64)?;
-    let (inner, outer) = hmac_states_512(password);
+    check(iterations, out.len(), W::DIGEST)?;
+    let (inner, outer) = W::pads(password);
     let pads = Pads { inner, outer };
     let start = |index: u32| {
         let mut first = pads.inner;
-        hmac_finish_512(&mut first, &pads.outer, salt, &index.to_be_bytes());
+        W::finish(&mut first, &pads.outer, salt, &index.to_be_bytes());
         Chain {
             last: first,
             acc: first,
         }
     };
-    let write = |chain: &Chain<u64>, out: &mut [u8]| {
-        let mut full = [0; 64];
-        portable::write_be_512(&chain.acc, &mut full);
-        out.copy_from_slice(&full[..out.len()]);
-        full.zeroize();
-    };
     run(
         iterations,
         out,
-        64,
+        W::DIGEST,
         progress,
         start,
-        |chains, n| kernels.pbkdf2_512(&pads, chains, n),
-        write,
+        |chains, n| W::advance(kernels, &pads, chains, n),
+        |chain: &Chain<W>, out| W::write(&chain.acc, out),
     )
 }
 
