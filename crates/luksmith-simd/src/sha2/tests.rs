@@ -284,45 +284,33 @@ fn every_backend_agrees_for_every_prefix() {
 fn every_block_of_a_message_goes_to_the_compression_function_that_is_given() {
     use core::cell::Cell;
 
+    /// Compressions of a message, and of the one block of its outer hash.
+    macro_rules! check {
+        ($word:ty, $block:literal, $length:literal, $compress:ident, $tags:ident, $parts:expr) => {
+            let (prefix, sector): (&[u8], &[u8]) = $parts;
+            let blocks = Cell::new(0);
+            let layout = layout::Layout::<$block>::new($block, prefix.len(), sector.len());
+            let count = |state: &mut [$word; 8], some: &[[u8; $block]]| {
+                blocks.set(blocks.get() + some.len());
+                portable::$compress(state, some);
+            };
+            let (pad, mut out) = ([7; 8], [0; $block / 2]);
+            portable::$tags(count, &pad, Some(&pad), &layout, prefix, sector, &mut out);
+            // The padding is a byte and the length.
+            let message = (prefix.len() + sector.len() + 1 + $length).div_ceil($block);
+            assert_eq!(
+                blocks.get(),
+                message + 1,
+                "{} {}",
+                prefix.len(),
+                sector.len()
+            );
+        };
+    }
     for (prefix_bytes, sector_bytes) in [(0, 512), (24, 512), (24, 4096), (8, 24), (64, 60)] {
         let (prefix, sector) = (painted(prefix_bytes, 1), painted(sector_bytes, 2));
-        let blocks = Cell::new(0);
-        let layout = layout::Layout::<64>::new(64, prefix_bytes, sector_bytes);
-        let count = |state: &mut [u32; 8], some: &[[u8; 64]]| {
-            blocks.set(blocks.get() + some.len());
-            portable::compress_256(state, some);
-        };
-        let pad = [7; 8];
-        portable::tags_256(
-            count,
-            &pad,
-            Some(&pad),
-            &layout,
-            &prefix,
-            &sector,
-            &mut [0; 32],
-        );
-        // The padding is a byte and the length; the outer hash is one block more.
-        let message = (prefix_bytes + sector_bytes + 1 + 8).div_ceil(64);
-        assert_eq!(blocks.get(), message + 1, "{prefix_bytes} {sector_bytes}");
-
-        let blocks = Cell::new(0);
-        let layout = layout::Layout::<128>::new(128, prefix_bytes, sector_bytes);
-        let count = |state: &mut [u64; 8], some: &[[u8; 128]]| {
-            blocks.set(blocks.get() + some.len());
-            portable::compress_512(state, some);
-        };
-        let pad = [7; 8];
-        portable::tags_512(
-            count,
-            &pad,
-            Some(&pad),
-            &layout,
-            &prefix,
-            &sector,
-            &mut [0; 64],
-        );
-        let message = (prefix_bytes + sector_bytes + 1 + 16).div_ceil(128);
-        assert_eq!(blocks.get(), message + 1, "{prefix_bytes} {sector_bytes}");
+        let parts = (prefix.as_slice(), sector.as_slice());
+        check!(u32, 64, 8, compress_256, tags_256, parts);
+        check!(u64, 128, 16, compress_512, tags_512, parts);
     }
 }
