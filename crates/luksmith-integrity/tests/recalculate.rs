@@ -4,12 +4,9 @@
 
 mod places;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use luksmith_block::{
@@ -21,7 +18,8 @@ use luksmith_integrity::{
     Interleave, Mode, OpenOptions, Recalculation, format, recalculate,
 };
 use luksmith_testkit::{
-    Among, CrashDevice, CrashOptions, Fault, FaultDevice, FaultPlan, HookDevice, Image, paint,
+    Among, CrashDevice, CrashOptions, Fault, FaultDevice, FaultPlan, HookDevice, Image,
+    QuietExecutor, paint,
 };
 
 use places::at;
@@ -270,20 +268,6 @@ fn several_threads_make_the_tags_that_one_makes_and_fail_where_it_fails() {
     }
 }
 
-/// Keeps panics to itself.
-struct Quiet;
-
-impl Executor for Quiet {
-    fn threads(&self) -> usize {
-        2
-    }
-
-    fn run(&self, _: usize, job: &(dyn Fn() + Sync)) {
-        // What it caught is what this executor swallows.
-        let _ = catch_unwind(AssertUnwindSafe(job));
-    }
-}
-
 /// The tags of the step before were written in place of those that a panic had left unmade.
 #[test]
 fn a_panic_that_an_executor_keeps_to_itself_ends_the_recalculation() {
@@ -301,7 +285,7 @@ fn a_panic_that_an_executor_keeps_to_itself_ends_the_recalculation() {
     });
     let recalculated = recalculate(
         Devices::interleaved(hooked),
-        OpenOptions::new().executor(Arc::new(Quiet)),
+        OpenOptions::new().executor(Arc::new(QuietExecutor)),
         DIGEST,
         None,
         Recalculation::Whole,

@@ -25,6 +25,7 @@ pub mod oracle;
 mod paint;
 mod prng;
 mod problem;
+mod quiet;
 mod write_log;
 
 pub use counting::{CountingDevice, Counts};
@@ -41,4 +42,5 @@ pub use oracle::Oracle;
 pub use paint::{paint, paint_into};
 pub use prng::Prng;
 pub use problem::Problem;
+pub use quiet::QuietExecutor;
 pub use write_log::{LoggedRequest, parse_write_log};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use luksmith::block::{
-    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, Executor, MemDevice, Operation,
+    BlockDevice, ByteLen, ByteOffset, Control, Error as BlockError, MemDevice, Operation,
     SectorNumber, SectorSize,
 };
 use luksmith::integrity::{Devices, Layout};
@@ -19,7 +19,7 @@ use luksmith::{
     CandidateKey, Error, ExportOptions, FormatOptions, HeaderPlace, Init, Journal, KdfChoice,
     NewKeys, OnError, OpenOptions, Part, SparseFile, Stream, Unlock, Volume, Workers, format, open,
 };
-use luksmith_testkit::{HookDevice, paint};
+use luksmith_testkit::{HookDevice, QuietExecutor, paint};
 use proptest::prelude::*;
 
 const SIZE: usize = 14 << 20;
@@ -304,20 +304,6 @@ fn many_callers_share_one_pool_without_waiting_for_ever() {
     });
 }
 
-/// Keeps panics to itself.
-struct Quiet;
-
-impl Executor for Quiet {
-    fn threads(&self) -> usize {
-        2
-    }
-
-    fn run(&self, _: usize, job: &(dyn Fn() + Sync)) {
-        // What it caught is what this executor swallows.
-        let _ = catch_unwind(AssertUnwindSafe(job));
-    }
-}
-
 #[test]
 fn an_export_that_failed_leaves_what_is_whole_and_never_its_full_length() {
     const WHOLE: usize = 5 << 20;
@@ -333,7 +319,7 @@ fn an_export_that_failed_leaves_what_is_whole_and_never_its_full_length() {
     for (workers, panics) in [
         (Workers::none(), false),
         (Workers::threads(4), false),
-        (Workers::executor(Quiet), true),
+        (Workers::executor(QuietExecutor), true),
     ] {
         let (bad_from, armed) = (offset + WHOLE as u64, AtomicBool::new(panics));
         let bad = HookDevice::new(device.clone(), move |operation, at, len| {
