@@ -5,17 +5,17 @@
     reason = "a slip here fails the test that makes it"
 )]
 
-use std::sync::{Arc, Mutex};
+mod tagged;
 
-use luksmith_block::{
-    BlockDevice, ByteLen, ByteOffset, Error as BlockError, MemDevice, SectorNumber, SectorSize,
-    TaggedDevice, TaggedShape,
-};
+use std::sync::Arc;
+
+use luksmith_block::{BlockDevice, ByteLen, ByteOffset, MemDevice, SectorSize};
 use luksmith_crypt::{
     AeadCipher, AuthSpec, AuthenticatedDevice, CipherSpec, CryptDevice, Integrity, SectorCipher,
     SystemRandom,
 };
 use luksmith_testkit::allocations::{self, CountingAllocator};
+use tagged::Tagged;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -61,62 +61,7 @@ fn reads_and_writes_of_a_plain_volume_allocate_nothing_once_a_buffer_is_there() 
     }
 }
 
-const BLOCKS: usize = 2048;
-
-/// Blocks of 512 bytes with tuples, in memory, and what is done in the middle of the next read.
-struct Tagged {
-    tuple_bytes: usize,
-    content: Mutex<(Vec<u8>, Vec<u8>)>,
-    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-}
-
-impl TaggedDevice for Tagged {
-    fn shape(&self) -> TaggedShape {
-        TaggedShape::new(BLOCKS as u64, SectorSize::S512, self.tuple_bytes)
-    }
-
-    fn read_tagged(
-        &self,
-        first: SectorNumber,
-        data: &mut [u8],
-        tuples: &mut [u8],
-    ) -> Result<(), BlockError> {
-        let meanwhile = self
-            .meanwhile
-            .lock()
-            .expect("no test panics with it")
-            .take();
-        if let Some(work) = meanwhile {
-            work();
-        }
-        let first = usize::try_from(first.get()).expect("a shape that fits");
-        let content = self.content.lock().expect("no test panics with it");
-        data.copy_from_slice(&content.0[first * 512..][..data.len()]);
-        tuples.copy_from_slice(&content.1[first * self.tuple_bytes..][..tuples.len()]);
-        Ok(())
-    }
-
-    fn write_tagged(
-        &self,
-        first: SectorNumber,
-        blocks: usize,
-        fill: &mut dyn FnMut(&mut [u8], &mut [u8]),
-    ) -> Result<(), BlockError> {
-        let first = usize::try_from(first.get()).expect("a shape that fits");
-        let (data, tuples) = &mut *self.content.lock().expect("no test panics with it");
-        let tuples = &mut tuples[first * self.tuple_bytes..][..blocks * self.tuple_bytes];
-        fill(&mut data[first * 512..][..blocks * 512], tuples);
-        Ok(())
-    }
-
-    fn write_tuples(&self, _: SectorNumber, _: &[u8]) -> Result<(), BlockError> {
-        Err(BlockError::ReadOnly)
-    }
-
-    fn flush(&self) -> Result<(), BlockError> {
-        Ok(())
-    }
-}
+const BLOCKS: u64 = 2048;
 
 type Authenticated = Arc<AuthenticatedDevice<Arc<Tagged>>>;
 
@@ -130,12 +75,7 @@ fn authenticated(spec: &str, integrity: &str, key_bytes: usize) -> (Arc<Tagged>,
     .expect("a shape that fits");
     let key: Vec<u8> = (1..).take(key_bytes).collect();
     let cipher = AeadCipher::new(&spec, &key, SectorSize::S512).expect("a shape that fits");
-    let tuple_bytes = cipher.tuple_bytes();
-    let tagged = Arc::new(Tagged {
-        tuple_bytes,
-        content: Mutex::new((vec![0; BLOCKS * 512], vec![0; BLOCKS * tuple_bytes])),
-        meanwhile: Mutex::new(None),
-    });
+    let tagged = Arc::new(Tagged::new(BLOCKS, SectorSize::S512, cipher.tuple_bytes()));
     let volume =
         AuthenticatedDevice::new(tagged.clone(), cipher, SystemRandom).expect("a shape that fits");
     (tagged, Arc::new(volume))

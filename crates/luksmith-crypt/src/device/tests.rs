@@ -1,9 +1,12 @@
-use std::sync::Mutex;
+#[path = "../../tests/tagged/mod.rs"]
+mod tagged;
 
 use luksmith_block::{
     BlockDevice, ByteLen, ByteOffset, Error as BlockError, MemDevice, ReadOnly, SectorNumber,
-    SectorSize, TaggedDevice, TaggedShape, Window,
+    SectorSize, Window,
 };
+
+use tagged::Tagged;
 
 use super::*;
 use crate::{
@@ -94,84 +97,6 @@ fn zeroes_are_written_encrypted() {
             .iter()
             .any(|byte| *byte != 0)
     );
-}
-
-/// Blocks and tuples in memory; fills are asked for in two parts, as a journal may.
-struct Tagged {
-    shape: TaggedShape,
-    content: Mutex<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Tagged {
-    fn new(blocks: u64, block_size: SectorSize, tuple_bytes: usize) -> Self {
-        let blocks_len = usize::try_from(blocks).unwrap();
-        Self {
-            shape: TaggedShape::new(blocks, block_size, tuple_bytes),
-            content: Mutex::new((
-                vec![0; blocks_len * block_size.bytes()],
-                vec![0; blocks_len * tuple_bytes],
-            )),
-        }
-    }
-
-    fn block(&self, first: SectorNumber) -> usize {
-        usize::try_from(first.get() / self.shape.block_size.sectors().get()).unwrap()
-    }
-}
-
-impl TaggedDevice for Tagged {
-    fn shape(&self) -> TaggedShape {
-        self.shape
-    }
-
-    fn read_tagged(
-        &self,
-        first: SectorNumber,
-        data: &mut [u8],
-        tuples: &mut [u8],
-    ) -> Result<(), BlockError> {
-        let content = self.content.lock().unwrap();
-        let block = self.block(first);
-        let at = block * self.shape.block_size.bytes();
-        data.copy_from_slice(&content.0[at..at + data.len()]);
-        let at = block * self.shape.tuple_bytes;
-        tuples.copy_from_slice(&content.1[at..at + tuples.len()]);
-        Ok(())
-    }
-
-    fn write_tagged(
-        &self,
-        first: SectorNumber,
-        blocks: usize,
-        fill: &mut dyn FnMut(&mut [u8], &mut [u8]),
-    ) -> Result<(), BlockError> {
-        let mut content = self.content.lock().unwrap();
-        let (data, tuples) = &mut *content;
-        let (size, tuple) = (self.shape.block_size.bytes(), self.shape.tuple_bytes);
-        let start = self.block(first);
-        for (at, count) in [
-            (start, blocks / 3),
-            (start + blocks / 3, blocks - blocks / 3),
-        ] {
-            if count > 0 {
-                fill(
-                    &mut data[at * size..(at + count) * size],
-                    &mut tuples[at * tuple..(at + count) * tuple],
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn write_tuples(&self, first: SectorNumber, tuples: &[u8]) -> Result<(), BlockError> {
-        let at = self.block(first) * self.shape.tuple_bytes;
-        self.content.lock().unwrap().1[at..at + tuples.len()].copy_from_slice(tuples);
-        Ok(())
-    }
-
-    fn flush(&self) -> Result<(), BlockError> {
-        Ok(())
-    }
 }
 
 fn aead(spec: &str, integrity: &str, key_bytes: usize, size: SectorSize) -> AeadCipher {
