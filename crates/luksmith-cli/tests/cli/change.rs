@@ -2,10 +2,7 @@
 
 use luksmith_testkit::{paint, test_image};
 
-use crate::support::{Answer, Scratch, bytes, luksmith, luksmith_with, text};
-
-/// Costs that open at once.
-const WEAK: [&str; 4] = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+use crate::support::{Answer, Scratch, WEAK, bytes, luksmith, luksmith_with, text};
 
 struct Disk {
     scratch: Scratch,
@@ -112,6 +109,32 @@ fn the_last_keyslot_goes_only_if_the_user_says_so() {
         assert_eq!(disk.run(&["-q", "luksRemoveKey"], &[old]).text(), "");
         assert_eq!(disk.run(&["open", "--test-passphrase"], &[old]).status, 1);
     }
+}
+
+/// What the last of the others lacked was told instead, with status 1.
+#[test]
+fn a_wrong_passphrase_is_told_also_where_another_keyslot_is_over_a_limit() {
+    let disk = Disk::fresh("luks2");
+    let old = disk.passphrase.as_str();
+    let add = |slot: &str, costs: &[&str]| {
+        let add = [&["luksAddKey", "-S", slot], costs].concat();
+        assert_eq!(disk.run(&add, &[old, "another"]).text(), "");
+    };
+    add("1", &WEAK);
+    add(
+        "2",
+        &["--pbkdf-memory", "1024", "--pbkdf-force-iterations", "4"],
+    );
+    let before = bytes(&disk.path);
+    let kill = [
+        "luksKillSlot",
+        &disk.path,
+        "1",
+        "--limit-argon2-memory",
+        "64",
+    ];
+    luksmith_with(&kill, b"wrong").fails(2, "not the right key");
+    assert!(bytes(&disk.path) == before);
 }
 
 /// An unbound keyslot counted as another one of the volume: without `-q` nobody was warned, and

@@ -2,10 +2,7 @@
 
 use luksmith_testkit::paint;
 
-use crate::support::{Answer, Scratch, bytes, luksmith, luksmith_with, text};
-
-/// Costs that open at once.
-const WEAK: [&str; 4] = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+use crate::support::{Answer, Scratch, WEAK, bytes, luksmith, luksmith_with, text};
 
 fn format(path: &str, options: &[&str]) -> Answer {
     luksmith_with(&[&["luksFormat", path], options, &WEAK].concat(), b"pass")

@@ -2,10 +2,8 @@
 
 use luksmith_testkit::paint;
 
-use crate::support::{Answer, Scratch, bytes, luksmith, luksmith_with, text};
+use crate::support::{Answer, Scratch, WEAK, bytes, luksmith, luksmith_with, text};
 
-/// Costs that open at once.
-const WEAK: [&str; 4] = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
 const WORKLOAD: &str = r#"{"workload_id":"w","tee":"snp","cpus":4}"#;
 
 fn build(options: &[&str], input: &[u8]) -> Answer {

@@ -3,7 +3,7 @@
 
 use luksmith_testkit::{paint, sha256_hex, unhex};
 
-use crate::support::{Answer, Scratch, bytes, luksmith, luksmith_with, text};
+use crate::support::{Answer, Scratch, WEAK, bytes, luksmith, luksmith_with, text};
 
 /// A volume in a file, with a keyslot that opens at once.
 struct Volume {
@@ -17,8 +17,7 @@ impl Volume {
         let scratch = Scratch::new();
         let (disk, key) = (text(&scratch.path("disk")), scratch.file("key", b"pass"));
         let small = ["--size", size, "--luks2-keyslots-size", "512K"];
-        let weak = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
-        let format = [&["luksFormat", &disk, "-d", &key], options, &small, &weak].concat();
+        let format = [&["luksFormat", &disk, "-d", &key], options, &small, &WEAK].concat();
         assert_eq!(luksmith(&format).text(), "");
         Self {
             _scratch: scratch,
@@ -160,7 +159,6 @@ fn a_workload_image_keeps_its_size() {
     let plain = scratch.file("plain", &paint(1, 8192));
     let workload = scratch.file("workload", br#"{"workload_id":"w","tee":"snp","cpus":4}"#);
     let image = text(&scratch.path("image"));
-    let weak = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
     let build = [
         "image",
         "build",
@@ -171,7 +169,7 @@ fn a_workload_image_keeps_its_size() {
         &key,
         "--workload",
     ];
-    let build = [&build[..], &[&workload, &plain, &image], &weak].concat();
+    let build = [&build[..], &[&workload, &plain, &image], &WEAK].concat();
     assert_eq!(luksmith(&build).text(), "");
     let mut whole = bytes(&image);
     for is_whole in [true, false] {

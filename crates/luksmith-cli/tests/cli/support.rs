@@ -42,6 +42,9 @@ impl Answer {
     }
 }
 
+/// Costs that open at once.
+pub(crate) const WEAK: [&str; 4] = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+
 /// Runs `luksmith` with nothing on standard input.
 pub(crate) fn luksmith(arguments: &[&str]) -> Answer {
     luksmith_with(arguments, b"")
