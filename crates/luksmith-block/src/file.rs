@@ -352,6 +352,20 @@ impl FileDevice {
         Ok(())
     }
 
+    /// Writes zeros where the system refused to make them.
+    fn zeroes_after(
+        &self,
+        made: io::Result<()>,
+        at: ByteOffset,
+        len: ByteLen,
+    ) -> Result<(), Error> {
+        // A file system that is full may have no room for what a hole costs, but for zeros it has.
+        if is_unsupported(&made) || (self.kind == FileKind::Regular && made.is_err()) {
+            return write_zeroes_by_writing(self, at, len);
+        }
+        made.map_err(|e| failed(Operation::Write, at, &e))
+    }
+
     fn punch_hole(&self, at: ByteOffset, len: ByteLen) -> io::Result<()> {
         if len == ByteLen::ZERO {
             return Ok(());
@@ -447,12 +461,7 @@ impl BlockDevice for FileDevice {
             _ => sys::zero_range(&self.file, at.get(), len.get()),
         };
         drop(held);
-        // A file system that is full may have no room for what a hole costs, but for zeros it has.
-        let is_file = self.kind == FileKind::Regular;
-        if is_unsupported(&result) || (is_file && result.is_err()) {
-            return write_zeroes_by_writing(self, at, len);
-        }
-        result.map_err(|e| failed(Operation::Write, at, &e))
+        self.zeroes_after(result, at, len)
     }
 
     fn discard(&self, at: ByteOffset, len: ByteLen) -> Result<(), Error> {
