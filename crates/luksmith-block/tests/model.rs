@@ -2,9 +2,9 @@
 
 use luksmith_block::{
     BlockDevice, ByteDevice, ByteLen, ByteOffset, Error, FileDevice, FileOptions, MemDevice,
-    Operation, SectorSize, Window,
+    SectorSize, Window,
 };
-use luksmith_testkit::{Model, Prng, hammer, interop, paint};
+use luksmith_testkit::{Model, Prng, hammer, paint};
 
 fn run(device: &dyn BlockDevice, seed: u64) {
     let mut model = Model::of(device);
@@ -36,23 +36,6 @@ fn a_file_holds_what_was_written_at_every_sector_size() {
                 .expect("again"),
             13,
         );
-    }
-}
-
-#[test]
-fn a_direct_file_holds_what_was_written_even_where_blocks_are_shared() {
-    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
-    match file(&folder, &FileOptions::writer().direct()) {
-        Err(Error::System {
-            operation: Operation::Open,
-            failure,
-        }) => interop::skipped(&format!("no direct requests here: {failure}")),
-        device => {
-            let device = device.expect("a device");
-            run(&device, 21);
-            // Stripes of three sectors: neighbours of other threads lie in the same block.
-            hammer(&device, 22, 4, 200, 3);
-        }
     }
 }
 

@@ -91,25 +91,12 @@ fn read(_: i32, _: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use super::*;
 
-    /// Says that a test did not run, as some sandboxes allow no keyrings; a failure where
-    /// `LUKSMITH_REQUIRE` has the word `keyring`. `luksmith_testkit::interop` does so for others.
-    fn not_run(error: &io::Error) {
-        use std::{env, fs::OpenOptions, io::Write as _, thread};
+    use crate::not_run::not_run;
 
+    /// Some sandboxes allow no keyrings.
+    fn refused(error: &io::Error) {
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
-        let required = env::var("LUKSMITH_REQUIRE").unwrap_or_default();
-        let is_required = required.split(',').any(|word| word.trim() == "keyring");
-        assert!(!is_required, "LUKSMITH_REQUIRE=keyring, but {error}");
-        let thread = thread::current();
-        let test = thread.name().unwrap_or("a test");
-        let line = format!("{test}: this system gives no keyring: {error}\n");
-        // Past the capture that hides what a test prints.
-        write!(io::stderr(), "NOT RUN: {line}").expect("standard error");
-        if let Some(path) = env::var_os("LUKSMITH_NOT_RUN") {
-            let file = OpenOptions::new().append(true).create(true).open(path);
-            let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
-            written.expect("the list of tests that did not run");
-        }
+        not_run("keyring", &format!("this system gives no keyring: {error}"));
     }
 
     #[test]
@@ -121,7 +108,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=250).cycle().take(3000).collect();
         let here = name("here");
         if let Err(error) = add_user_key(&here, &bytes, Duration::from_secs(60)) {
-            return not_run(&error);
+            return refused(&error);
         }
         let found = user_key(&here).expect("a keyring").expect("a key");
         assert_eq!(*found, bytes[..]);
@@ -134,7 +121,7 @@ mod tests {
         let name = std::ffi::CString::new(text).expect("no zero in it");
         let serial = match add(&name, b"secret") {
             Ok(serial) => serial,
-            Err(error) => return not_run(&error),
+            Err(error) => return refused(&error),
         };
         revoke(serial).expect("a key of ours");
         assert!(!matches!(user_key(&name), Ok(Some(_))));
