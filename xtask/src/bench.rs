@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::command::root;
 use crate::{Failure, Result};
-use record::{Record, median};
+use record::Record;
 
 /// Where the targets stand: one line per row of the table that performance is held against.
 const TARGETS: &str = "benches/compare/targets.csv";
@@ -36,8 +36,6 @@ struct Target {
     case: String,
     ours: String,
     theirs: String,
-    /// The ratio of cycles to a limit, instead of the ratio of times inside each round.
-    is_share: bool,
     floor: Option<f64>,
     edge: Option<f64>,
 }
@@ -119,9 +117,9 @@ fn parse_targets(text: &str) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for line in text.lines().skip(1) {
         let fields: Vec<&str> = line.split(',').collect();
-        let [row, what, case, ours, theirs, measure, floor, edge] = fields[..] else {
+        let [row, what, case, ours, theirs, floor, edge] = fields[..] else {
             return Err(Failure::new(format!(
-                "{TARGETS}: a line has not eight fields: {line}"
+                "{TARGETS}: a line has not seven fields: {line}"
             )));
         };
         targets.push(Target {
@@ -130,7 +128,6 @@ fn parse_targets(text: &str) -> Result<Vec<Target>> {
             case: case.to_owned(),
             ours: ours.to_owned(),
             theirs: theirs.to_owned(),
-            is_share: measure == "share",
             floor: number(floor)?,
             edge: number(edge)?,
         });
@@ -139,15 +136,12 @@ fn parse_targets(text: &str) -> Result<Vec<Target>> {
 }
 
 impl Target {
-    /// The measured value, or nothing where the record lacks one side.
+    /// How many times faster ours is, or nothing where the record lacks one side. Against a limit
+    /// this is the share of it.
     fn measure(&self, record: &Record) -> Option<f64> {
         let ours = record.find(&self.case, &self.ours)?;
         let theirs = record.find(&self.case, &self.theirs)?;
-        Some(if self.is_share {
-            median(&theirs.cycles) / median(&ours.cycles)
-        } else {
-            ours.times_faster_than(theirs)
-        })
+        Some(ours.times_faster_than(theirs))
     }
 
     fn verdict(&self, value: f64) -> &'static str {
@@ -171,18 +165,18 @@ mod tests {
     fn record() -> Record {
         let text = "# cpu: one\nrow,case,contender,bytes,ns,cycles\n\
                     X,a/b,ours,64,1 2 1,4 8 4\nX,a/b,theirs,64,2 4 3,8 16 12\n\
-                    X,a/b,limit/x,64,1,3\n";
+                    X,a/b,limit/x,64,0.5 1.5 0.75,3\n";
         Record::parse(text).expect("a record")
     }
 
-    fn target(theirs: &str, measure: &str, floor: &str) -> Target {
-        let line = format!("head\nX,what,a/b,ours,{theirs},{measure},{floor},2.5\n");
+    fn target(theirs: &str, floor: &str) -> Target {
+        let line = format!("head\nX,what,a/b,ours,{theirs},{floor},2.5\n");
         parse_targets(&line).expect("a target").remove(0)
     }
 
     #[test]
     fn a_ratio_is_the_median_of_the_rounds() {
-        let target = target("theirs", "ratio", "1.5");
+        let target = target("theirs", "1.5");
         let value = target.measure(&record()).expect("both sides are there");
         assert!((value - 2.0).abs() < 1e-9, "{value}");
         assert_eq!(target.verdict(value), "floor");
@@ -191,8 +185,8 @@ mod tests {
     }
 
     #[test]
-    fn a_share_compares_cycles_with_the_limit() {
-        let value = target("limit/x", "share", "0.9")
+    fn a_share_is_taken_of_the_limit_in_the_same_round() {
+        let value = target("limit/x", "0.9")
             .measure(&record())
             .expect("both are there");
         assert!((value - 0.75).abs() < 1e-9, "{value}");
@@ -200,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_side_that_was_not_measured_gives_no_value() {
-        assert_eq!(target("nobody", "ratio", "1").measure(&record()), None);
+        assert_eq!(target("nobody", "1").measure(&record()), None);
     }
 
     #[test]

@@ -6,9 +6,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-/// One side of a comparison. `work` does `Case::bytes` bytes (or one operation) per call.
+/// One side of a comparison.
 pub struct Contender<'a> {
     pub name: &'static str,
+    /// Bytes per call of `work`; for key derivation iterations, for the machine instructions.
+    pub bytes: usize,
     pub work: Box<dyn FnMut() + 'a>,
 }
 
@@ -18,8 +20,6 @@ pub struct Case<'a> {
     pub row: &'static str,
     /// A path, such as `xts/encrypt/aes256/sector4096/run64k`.
     pub name: String,
-    /// Bytes per call; for key derivation, iterations per call.
-    pub bytes: usize,
     pub contenders: Vec<Contender<'a>>,
 }
 
@@ -58,7 +58,7 @@ pub fn run(case: &mut Case<'_>) -> Vec<Samples> {
             row: case.row.to_owned(),
             case: case.name.clone(),
             contender: one.name.to_owned(),
-            bytes: case.bytes,
+            bytes: one.bytes,
             ns: Vec::new(),
             cycles: Vec::new(),
         })
@@ -66,7 +66,7 @@ pub fn run(case: &mut Case<'_>) -> Vec<Samples> {
     for _ in 0..ROUNDS {
         for ((one, plan), result) in case.contenders.iter_mut().zip(&plans).zip(&mut results) {
             let (ns, ghz) = undisturbed(one, plan);
-            let per_byte = ns / (plan.calls * case.bytes) as f64;
+            let per_byte = ns / (plan.calls * one.bytes) as f64;
             result.ns.push(per_byte);
             result.cycles.push(per_byte * ghz);
         }
@@ -198,6 +198,25 @@ pub fn ratio(ours: &Samples, theirs: &Samples) -> f64 {
         .map(|(ours, theirs)| theirs / ours)
         .collect();
     median(&ratios)
+}
+
+/// What a limit allows in each round, from the rate that the machine had in that round.
+///
+/// `limit` gives the least per byte from what one instruction takes.
+pub fn limit(
+    contender: String,
+    ours: &Samples,
+    machine: &Samples,
+    limit: impl Fn(f64) -> f64,
+) -> Samples {
+    Samples {
+        row: "limit".to_owned(),
+        case: ours.case.clone(),
+        contender,
+        bytes: ours.bytes,
+        ns: machine.ns.iter().map(|one| limit(*one)).collect(),
+        cycles: machine.cycles.iter().map(|one| limit(*one)).collect(),
+    }
 }
 
 /// Prints one case: rates, and ratios to the first contender.

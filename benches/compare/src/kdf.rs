@@ -1,15 +1,20 @@
 //! Rows K1 to K5: key derivation.
 
+use std::hint::black_box;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use luksmith_simd::{
-    Argon2, Argon2Job, Argon2Threads, Argon2Variant, ScopedThreads, pbkdf2_sha256, pbkdf2_sha512,
+    Argon2, Argon2Job, Argon2Threads, Argon2Variant, HashBackend, OneThread, ScopedThreads,
+    pbkdf2_sha256, pbkdf2_sha256_by, pbkdf2_sha512, pbkdf2_sha512_by,
 };
 use luksmith_sys::{Arena, Supply};
 
 use crate::harness::{Case, Contender, Samples, median, pin, unpin};
-use crate::mac_peers::{libargon2_argon2id, openssl_argon2id, openssl_pbkdf2};
+use crate::hash::contender_name;
+use crate::mac_peers::{Pbkdf2Calls, libargon2_argon2id, openssl_argon2id};
+use crate::system::SystemOpenSsl;
 
 const PASSWORD: &[u8] = b"correct horse battery staple";
 const SALT: &[u8] = &[7; 32];
@@ -17,6 +22,18 @@ const ITERATIONS: u32 = 1000;
 
 /// What fills a key.
 type Work = Box<dyn Fn(&mut [u8])>;
+
+fn by_backend(sha512: bool, backend: HashBackend) -> Work {
+    let derive = if sha512 {
+        pbkdf2_sha512_by
+    } else {
+        pbkdf2_sha256_by
+    };
+    Box::new(move |key| {
+        let mut go_on = |_, _| ControlFlow::Continue(());
+        derive(backend, PASSWORD, SALT, ITERATIONS, key, &mut go_on).expect("iterations");
+    })
+}
 
 fn pbkdf2(row: &'static str, sha512: bool, key_bytes: usize) -> Case<'static> {
     let mut contenders = Vec::new();
@@ -28,13 +45,17 @@ fn pbkdf2(row: &'static str, sha512: bool, key_bytes: usize) -> Case<'static> {
         assert!(*reference == key, "{name} computes something else");
         contenders.push(Contender {
             name,
+            bytes: ITERATIONS as usize,
             work: Box::new(move || work(&mut key)),
         });
     };
-    add(
-        "openssl",
-        Box::new(move |key| openssl_pbkdf2(sha512, PASSWORD, SALT, ITERATIONS as i32, key)),
-    );
+    let by_openssl = |calls: Pbkdf2Calls| -> Work {
+        Box::new(move |key| calls.run(sha512, PASSWORD, SALT, ITERATIONS as i32, key))
+    };
+    add("openssl", by_openssl(Pbkdf2Calls::linked()));
+    if let Some(system) = SystemOpenSsl::load() {
+        add("openssl/system", by_openssl(system.pbkdf2));
+    }
     add(
         "pbkdf2",
         Box::new(move |key| {
@@ -67,11 +88,46 @@ fn pbkdf2(row: &'static str, sha512: bool, key_bytes: usize) -> Case<'static> {
             }
         }),
     );
+    for backend in HashBackend::available() {
+        add(contender_name(backend), by_backend(sha512, backend));
+    }
     let hash = if sha512 { "sha512" } else { "sha256" };
     Case {
         row,
         name: format!("kdf/pbkdf2-{hash}/key{key_bytes}/per-iteration"),
-        bytes: ITERATIONS as usize,
+        contenders,
+    }
+}
+
+/// The compression function of Argon2id by every backend: one lane of 1 MiB, which stays in the
+/// cache.
+fn argon2_core() -> Case<'static> {
+    let argon2 = Argon2::new(Argon2Variant::Id, 1, 1 << 10, 1).expect("valid costs");
+    let mut contenders = Vec::new();
+    let mut expected: Option<[u8; 32]> = None;
+    for backend in HashBackend::available() {
+        let argon2 = argon2.with_backend(backend).expect("an available backend");
+        let mut arena = vec![0; argon2.arena_words()];
+        let mut derive = move || {
+            let mut key = [0; 32];
+            argon2
+                .derive(PASSWORD, SALT, &mut arena, &mut key, &OneThread)
+                .expect("sizes fit");
+            key
+        };
+        let key = derive();
+        assert_eq!(*expected.get_or_insert(key), key, "{backend}");
+        contenders.push(Contender {
+            name: contender_name(backend),
+            bytes: 1 << 20,
+            work: Box::new(move || {
+                black_box(derive());
+            }),
+        });
+    }
+    Case {
+        row: "K",
+        name: "kdf/argon2id/t1/1024KiB/lanes1/core".to_owned(),
         contenders,
     }
 }
@@ -83,6 +139,7 @@ pub fn cases() -> Vec<Case<'static>> {
         pbkdf2("K", false, 96),
         pbkdf2("K", true, 64),
         pbkdf2("K", true, 128),
+        argon2_core(),
     ]
 }
 

@@ -1,130 +1,181 @@
 //! The other implementations of MACs and key derivation.
 
-use std::ffi::{c_int, c_uchar, c_void};
+use std::ffi::{c_char, c_int, c_uchar, c_void};
 use std::ptr::{null, null_mut};
 
-/// The low-level SHA-256 of one OpenSSL.
-#[derive(Clone, Copy)]
-pub struct Sha256Calls {
-    pub init: unsafe extern "C" fn(*mut openssl_sys::SHA256_CTX) -> c_int,
-    pub update: unsafe extern "C" fn(*mut openssl_sys::SHA256_CTX, *const c_void, usize) -> c_int,
-    pub finish: unsafe extern "C" fn(*mut c_uchar, *mut openssl_sys::SHA256_CTX) -> c_int,
+/// The low-level hash of one OpenSSL, and what makes tags with it: the keyed states are kept and
+/// copied for each message, which is faster than any of OpenSSL's MAC interfaces.
+macro_rules! low_level_hash {
+    ($calls:ident, $mac:ident, $state:path, $block:literal, $digest:literal,
+        $init:path, $update:path, $finish:path) => {
+        #[derive(Clone, Copy)]
+        pub struct $calls {
+            pub init: unsafe extern "C" fn(*mut $state) -> c_int,
+            pub update: unsafe extern "C" fn(*mut $state, *const c_void, usize) -> c_int,
+            pub finish: unsafe extern "C" fn(*mut c_uchar, *mut $state) -> c_int,
+        }
+
+        impl $calls {
+            /// Those of the OpenSSL that this program is linked with.
+            pub fn linked() -> Self {
+                Self {
+                    init: $init,
+                    update: $update,
+                    finish: $finish,
+                }
+            }
+
+            fn start(self, text: &[u8]) -> $state {
+                // SAFETY: the context is plain data that `init` fills in; the text has the length
+                // said.
+                unsafe {
+                    let mut context = core::mem::zeroed();
+                    (self.init)(&raw mut context);
+                    (self.update)(&raw mut context, text.as_ptr().cast(), text.len());
+                    context
+                }
+            }
+
+            fn finish(self, state: &$state, parts: &[&[u8]], out: &mut [u8]) {
+                assert_eq!(out.len(), $digest);
+                // SAFETY: the context is a copy of one that `start` made, the parts have the
+                // lengths said and `out` the bytes of a digest, which are written.
+                unsafe {
+                    let mut context = core::ptr::read(state);
+                    for part in parts {
+                        (self.update)(&raw mut context, part.as_ptr().cast(), part.len());
+                    }
+                    (self.finish)(out.as_mut_ptr(), &raw mut context);
+                }
+            }
+        }
+
+        /// HMAC, or the plain hash.
+        pub struct $mac {
+            calls: $calls,
+            inner: $state,
+            outer: Option<$state>,
+        }
+
+        impl $mac {
+            /// HMAC under a key of at most a block, by the OpenSSL that `calls` belong to.
+            pub fn hmac(calls: $calls, key: &[u8]) -> Self {
+                let pad = |byte: u8| -> Vec<u8> {
+                    let key = key
+                        .iter()
+                        .copied()
+                        .chain(core::iter::repeat(0))
+                        .take($block);
+                    key.map(|value| value ^ byte).collect()
+                };
+                Self {
+                    calls,
+                    inner: calls.start(&pad(0x36)),
+                    outer: Some(calls.start(&pad(0x5c))),
+                }
+            }
+
+            /// The hash without a key.
+            pub fn plain(calls: $calls) -> Self {
+                Self {
+                    calls,
+                    inner: calls.start(&[]),
+                    outer: None,
+                }
+            }
+
+            /// The tags of sectors, each after its prefix.
+            pub fn tags(
+                &self,
+                prefixes: &[u8],
+                prefix_bytes: usize,
+                sector_bytes: usize,
+                data: &[u8],
+                out: &mut [u8],
+            ) {
+                for ((prefix, sector), tag) in prefixes
+                    .chunks_exact(prefix_bytes)
+                    .zip(data.chunks_exact(sector_bytes))
+                    .zip(out.chunks_exact_mut($digest))
+                {
+                    self.calls.finish(&self.inner, &[prefix, sector], tag);
+                    if let Some(outer) = &self.outer {
+                        let mut digest = [0; $digest];
+                        digest.copy_from_slice(tag);
+                        self.calls.finish(outer, &[&digest], tag);
+                    }
+                }
+            }
+        }
+    };
 }
 
-impl Sha256Calls {
+low_level_hash!(
+    Sha256Calls,
+    OpenSslMac,
+    openssl_sys::SHA256_CTX,
+    64,
+    32,
+    openssl_sys::SHA256_Init,
+    openssl_sys::SHA256_Update,
+    openssl_sys::SHA256_Final
+);
+low_level_hash!(
+    Sha512Calls,
+    OpenSslMac512,
+    openssl_sys::SHA512_CTX,
+    128,
+    64,
+    openssl_sys::SHA512_Init,
+    openssl_sys::SHA512_Update,
+    openssl_sys::SHA512_Final
+);
+
+/// What PBKDF2-HMAC takes of one OpenSSL.
+#[derive(Clone, Copy)]
+pub struct Pbkdf2Calls {
+    pub derive: unsafe extern "C" fn(
+        *const c_char,
+        c_int,
+        *const c_uchar,
+        c_int,
+        c_int,
+        *const openssl_sys::EVP_MD,
+        c_int,
+        *mut c_uchar,
+    ) -> c_int,
+    pub sha256: unsafe extern "C" fn() -> *const openssl_sys::EVP_MD,
+    pub sha512: unsafe extern "C" fn() -> *const openssl_sys::EVP_MD,
+}
+
+impl Pbkdf2Calls {
     /// Those of the OpenSSL that this program is linked with.
     pub fn linked() -> Self {
         Self {
-            init: openssl_sys::SHA256_Init,
-            update: openssl_sys::SHA256_Update,
-            finish: openssl_sys::SHA256_Final,
+            derive: openssl_sys::PKCS5_PBKDF2_HMAC,
+            sha256: openssl_sys::EVP_sha256,
+            sha512: openssl_sys::EVP_sha512,
         }
     }
 
-    fn start(self, text: &[u8]) -> openssl_sys::SHA256_CTX {
-        // SAFETY: the context is plain data that `init` fills in; the text has the length said.
-        unsafe {
-            let mut context = core::mem::zeroed();
-            (self.init)(&raw mut context);
-            (self.update)(&raw mut context, text.as_ptr().cast(), text.len());
-            context
-        }
-    }
-
-    fn finish(self, state: &openssl_sys::SHA256_CTX, parts: &[&[u8]], out: &mut [u8]) {
-        assert_eq!(out.len(), 32);
-        // SAFETY: the context is a copy of one that `start` made, the parts have the lengths said
-        // and `out` the 32 bytes that are written.
-        unsafe {
-            let mut context = core::ptr::read(state);
-            for part in parts {
-                (self.update)(&raw mut context, part.as_ptr().cast(), part.len());
-            }
-            (self.finish)(out.as_mut_ptr(), &raw mut context);
-        }
-    }
-}
-
-/// HMAC-SHA256, or plain SHA-256, with OpenSSL's low-level hash: the keyed states are kept and
-/// copied for each message, which is faster than any of its MAC interfaces.
-pub struct OpenSslMac {
-    calls: Sha256Calls,
-    inner: openssl_sys::SHA256_CTX,
-    outer: Option<openssl_sys::SHA256_CTX>,
-}
-
-impl OpenSslMac {
-    /// HMAC under a key of at most 64 bytes.
-    pub fn hmac(key: &[u8]) -> Self {
-        Self::hmac_by(Sha256Calls::linked(), key)
-    }
-
-    /// [`hmac`](Self::hmac) by the OpenSSL that `calls` belong to.
-    pub fn hmac_by(calls: Sha256Calls, key: &[u8]) -> Self {
-        let pad = |byte: u8| -> Vec<u8> {
-            let key = key.iter().copied().chain(core::iter::repeat(0)).take(64);
-            key.map(|value| value ^ byte).collect()
+    pub fn run(self, sha512: bool, password: &[u8], salt: &[u8], iterations: i32, out: &mut [u8]) {
+        // SAFETY: pointers and lengths belong to the slices; the digests are OpenSSL's own.
+        let done = unsafe {
+            (self.derive)(
+                password.as_ptr().cast(),
+                password.len() as c_int,
+                salt.as_ptr(),
+                salt.len() as c_int,
+                iterations,
+                if sha512 {
+                    (self.sha512)()
+                } else {
+                    (self.sha256)()
+                },
+                out.len() as c_int,
+                out.as_mut_ptr(),
+            )
         };
-        Self {
-            calls,
-            inner: calls.start(&pad(0x36)),
-            outer: Some(calls.start(&pad(0x5c))),
-        }
-    }
-
-    /// SHA-256 without a key.
-    pub fn plain() -> Self {
-        let calls = Sha256Calls::linked();
-        Self {
-            calls,
-            inner: calls.start(&[]),
-            outer: None,
-        }
-    }
-
-    /// The tags of sectors, each after its prefix.
-    pub fn tags(
-        &self,
-        prefixes: &[u8],
-        prefix_bytes: usize,
-        sector_bytes: usize,
-        data: &[u8],
-        out: &mut [u8],
-    ) {
-        for ((prefix, sector), tag) in prefixes
-            .chunks_exact(prefix_bytes)
-            .zip(data.chunks_exact(sector_bytes))
-            .zip(out.chunks_exact_mut(32))
-        {
-            self.calls.finish(&self.inner, &[prefix, sector], tag);
-            if let Some(outer) = &self.outer {
-                let mut digest = [0; 32];
-                digest.copy_from_slice(tag);
-                self.calls.finish(outer, &[&digest], tag);
-            }
-        }
-    }
-}
-
-/// PBKDF2-HMAC with OpenSSL.
-pub fn openssl_pbkdf2(sha512: bool, password: &[u8], salt: &[u8], iterations: i32, out: &mut [u8]) {
-    // SAFETY: pointers and lengths belong to the slices; the digests are OpenSSL's own.
-    unsafe {
-        let digest = if sha512 {
-            openssl_sys::EVP_sha512()
-        } else {
-            openssl_sys::EVP_sha256()
-        };
-        let done = openssl_sys::PKCS5_PBKDF2_HMAC(
-            password.as_ptr().cast(),
-            password.len() as i32,
-            salt.as_ptr(),
-            salt.len() as i32,
-            iterations,
-            digest,
-            out.len() as i32,
-            out.as_mut_ptr(),
-        );
         assert_eq!(done, 1);
     }
 }

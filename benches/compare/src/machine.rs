@@ -5,59 +5,80 @@ use crate::harness::{Case, Contender};
 /// Instructions in one call of a rate measurement.
 pub const INSTRUCTIONS: usize = 12 * 1000;
 
-/// Rates of AES rounds at each width; `bytes` counts instructions here, so that "cycles per byte"
-/// of these cases are cycles per instruction.
-pub fn cases() -> Vec<Case<'static>> {
-    let mut cases = Vec::new();
-    #[cfg(target_arch = "x86_64")]
-    #[expect(
-        clippy::undocumented_unsafe_blocks,
-        reason = "one line for each instruction; the comment below is for all"
-    )]
-    {
-        let mut add = |name: &str, work: fn()| {
-            cases.push(Case {
-                row: "machine",
-                name: format!("machine/{name}"),
-                bytes: INSTRUCTIONS,
-                contenders: vec![Contender {
-                    name: "machine",
-                    work: Box::new(work),
-                }],
-            });
-        };
-        // SAFETY of the calls: each runs only where its features were detected right here.
-        if std::is_x86_feature_detected!("aes") {
-            add("aesenc128", || unsafe { x86::aesenc128() });
-        }
-        if std::is_x86_feature_detected!("vaes") && std::is_x86_feature_detected!("avx2") {
-            add("aesenc256", || unsafe { x86::aesenc256() });
-        }
-        if std::is_x86_feature_detected!("vaes") && std::is_x86_feature_detected!("avx512f") {
-            add("aesenc512", || unsafe { x86::aesenc512() });
-            add("clmul512", || unsafe { x86::clmul512() });
-        }
-        if std::is_x86_feature_detected!("avx512f") {
-            add("add512", || unsafe { x86::add512() });
-            add("rotate512", || unsafe { x86::rotate512() });
-            add("shift512", || unsafe { x86::shift512() });
-            add("ternary512", || unsafe { x86::ternary512() });
-            add("add512/latency", || unsafe { x86::add512_chain() });
-            add("rotate512/latency", || unsafe { x86::rotate512_chain() });
-        }
-        if std::is_x86_feature_detected!("avx512bw") {
-            add("shuffle512", || unsafe { x86::shuffle512() });
-        }
-        if std::is_x86_feature_detected!("sha") {
-            add("sha256rnds2", || unsafe { x86::sha256rnds2() });
-            add("sha256msg1", || unsafe { x86::sha256msg1() });
-            add("sha256msg2", || unsafe { x86::sha256msg2() });
-            add("sha256rnds2/latency", || unsafe {
-                x86::sha256rnds2_chain()
-            });
-        }
+/// Its instructions, and what runs [`INSTRUCTIONS`] of them, where the CPU has them.
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "one line for each instruction; the comment below is for all"
+)]
+fn instructions() -> Vec<(&'static str, fn())> {
+    let mut list: Vec<(&'static str, fn())> = Vec::new();
+    let mut add = |name, work| list.push((name, work));
+    // SAFETY of the calls: each runs only where its features were detected right here.
+    if std::is_x86_feature_detected!("aes") {
+        add("machine/aesenc128", || unsafe { x86::aesenc128() });
     }
-    cases
+    if std::is_x86_feature_detected!("vaes") && std::is_x86_feature_detected!("avx2") {
+        add("machine/aesenc256", || unsafe { x86::aesenc256() });
+    }
+    if std::is_x86_feature_detected!("vaes") && std::is_x86_feature_detected!("avx512f") {
+        add("machine/aesenc512", || unsafe { x86::aesenc512() });
+        add("machine/clmul512", || unsafe { x86::clmul512() });
+    }
+    if std::is_x86_feature_detected!("avx512f") {
+        add("machine/add512", || unsafe { x86::add512() });
+        add("machine/rotate512", || unsafe { x86::rotate512() });
+        add("machine/shift512", || unsafe { x86::shift512() });
+        add("machine/ternary512", || unsafe { x86::ternary512() });
+        add("machine/add512/latency", || unsafe { x86::add512_chain() });
+        add("machine/rotate512/latency", || unsafe {
+            x86::rotate512_chain()
+        });
+    }
+    if std::is_x86_feature_detected!("avx512bw") {
+        add("machine/shuffle512", || unsafe { x86::shuffle512() });
+    }
+    if std::is_x86_feature_detected!("sha") {
+        add("machine/sha256rnds2", || unsafe { x86::sha256rnds2() });
+        add("machine/sha256msg1", || unsafe { x86::sha256msg1() });
+        add("machine/sha256msg2", || unsafe { x86::sha256msg2() });
+        add("machine/sha256rnds2/latency", || unsafe {
+            x86::sha256rnds2_chain()
+        });
+    }
+    list
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn instructions() -> Vec<(&'static str, fn())> {
+    Vec::new()
+}
+
+fn contender(name: &'static str, work: fn()) -> Contender<'static> {
+    Contender {
+        name,
+        bytes: INSTRUCTIONS,
+        work: Box::new(work),
+    }
+}
+
+/// Rates of instructions; they stand in for bytes here, so that "cycles per byte" of these cases
+/// are cycles per instruction.
+pub fn cases() -> Vec<Case<'static>> {
+    let case = |(name, work): (&'static str, fn())| Case {
+        row: "machine",
+        name: name.to_owned(),
+        contenders: vec![contender("machine", work)],
+    };
+    instructions().into_iter().map(case).collect()
+}
+
+/// Some of the same beside the contenders of a case: the rate of the machine in each of its rounds.
+pub fn beside(names: &[&str]) -> impl Iterator<Item = Contender<'static>> {
+    instructions()
+        .into_iter()
+        .filter(|(name, _)| names.contains(name))
+        .map(|(name, work)| contender(name, work))
 }
 
 /// The least cycles per byte that AES-XTS can take, from the cycles of one AES instruction:
@@ -95,9 +116,9 @@ pub fn copies() -> Vec<Case<'static>> {
             Case {
                 row: "machine",
                 name: format!("machine/copy/{name}"),
-                bytes,
                 contenders: vec![Contender {
                     name: "machine",
+                    bytes,
                     work: Box::new(work),
                 }],
             }

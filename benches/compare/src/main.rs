@@ -4,6 +4,7 @@
 //! prints the medians, and writes a record; with `--kernels` the kernels alone. `cargo xtask
 //! bench-report` makes docs/benchmarks.md of a record.
 
+mod aegis;
 mod export;
 mod gcm;
 mod harness;
@@ -73,12 +74,14 @@ fn main() {
     }
     harness::pin(1);
     if let Some(masked) = masked {
-        let samples = run((masked.cases)(), &filter, false);
+        let mut samples = Vec::new();
+        run((masked.cases)(), &filter, false, &mut samples);
         print!("{}", record::rows(&samples));
         return;
     }
-    let mut samples = run(machine::cases(), "", true);
-    samples.extend(run(machine::copies(), "", true));
+    let mut samples = Vec::new();
+    run(machine::cases(), "", true, &mut samples);
+    run(machine::copies(), "", true, &mut samples);
     for cases in [
         xts::cases,
         gcm::cases,
@@ -86,11 +89,17 @@ fn main() {
         sealed::cases,
         kdf::cases,
     ] {
-        samples.extend(run(cases(), &filter, true));
+        run(cases(), &filter, true, &mut samples);
     }
     if !kernels_only {
-        for cases in [xts::sizes, hash::sizes] {
-            samples.extend(run(cases(), &filter, true));
+        for cases in [
+            xts::sizes,
+            gcm::sizes,
+            hash::sizes,
+            sealed::sizes,
+            aegis::sizes,
+        ] {
+            run(cases(), &filter, true, &mut samples);
         }
         samples.extend(kdf::argon2(&filter));
         samples.extend(volume::run(&filter));
@@ -111,10 +120,12 @@ fn main() {
     }
 }
 
-fn run(cases: Vec<Case<'_>>, filter: &str, print: bool) -> Vec<Samples> {
-    let mut samples = Vec::new();
+/// Runs the cases whose name contains `filter` and adds their samples; a case that `samples` has
+/// under the same name, perhaps with more contenders, is not run again.
+fn run(cases: Vec<Case<'_>>, filter: &str, print: bool, samples: &mut Vec<Samples>) {
     for mut case in cases {
-        if !case.name.contains(filter) {
+        let known = samples.iter().any(|one| one.case == case.name);
+        if known || !case.name.contains(filter) {
             continue;
         }
         let results = harness::run(&mut case);
@@ -123,7 +134,6 @@ fn run(cases: Vec<Case<'_>>, filter: &str, print: bool) -> Vec<Samples> {
         }
         samples.extend(results);
     }
-    samples
 }
 
 /// Runs cases against an OpenSSL that does not see all of the CPU, in a process of its own.

@@ -201,6 +201,41 @@ impl RustCrypto {
     }
 }
 
+/// AES-256-GCM of a library with OpenSSL's EVP, keyed once.
+pub trait EvpGcm {
+    /// Sets the nonce, takes the associated data, and works on a sector. `src` points to as many
+    /// bytes as `dst` has, and may be the same memory.
+    fn sector(&mut self, nonce: &[u8; 12], ad: &[u8], src: *const u8, dst: &mut [u8]);
+    /// Ends the sector that was sealed and gives its tag.
+    fn tag(&mut self) -> [u8; 16];
+    /// Ends the sector that was opened and tells whether its tag is this one.
+    fn has(&mut self, tag: &[u8; 16]) -> bool;
+
+    /// Seals each sector in place and writes its tag.
+    fn seal(&mut self, run: GcmRun<'_>, data: &mut [u8], tags: &mut [u8]) {
+        let sectors = data.chunks_exact_mut(run.sector_bytes);
+        let ads = run.ads.chunks_exact(run.ad_bytes);
+        let tags = tags.as_chunks_mut().0.iter_mut();
+        for (((sector, nonce), ad), tag) in sectors.zip(run.nonces).zip(ads).zip(tags) {
+            self.sector(nonce, ad, sector.as_ptr(), sector);
+            *tag = self.tag();
+        }
+    }
+
+    /// Opens each sector of `src` into `dst` and checks its tag.
+    fn open(&mut self, run: GcmRun<'_>, src: &[u8], dst: &mut [u8], tags: &[u8]) {
+        let sectors = src
+            .chunks_exact(run.sector_bytes)
+            .zip(dst.chunks_exact_mut(run.sector_bytes));
+        let ads = run.ads.chunks_exact(run.ad_bytes);
+        let tags = tags.as_chunks().0;
+        for ((((src, dst), nonce), ad), tag) in sectors.zip(run.nonces).zip(ads).zip(tags) {
+            self.sector(nonce, ad, src.as_ptr(), dst);
+            assert!(self.has(tag), "tag of a sector");
+        }
+    }
+}
+
 /// The calls of EVP, which OpenSSL and AWS-LC share, for AES-256-GCM sectors.
 macro_rules! evp_gcm {
     ($name:ident, $sys:ident, $final:path, $get_tag:expr, $set_tag:expr) => {
@@ -208,7 +243,8 @@ macro_rules! evp_gcm {
         pub struct $name(*mut $sys::EVP_CIPHER_CTX);
 
         impl $name {
-            pub fn new(key: &[u8; 32], encrypt: bool) -> Self {
+            pub fn new(key: &[u8], encrypt: bool) -> Self {
+                assert_eq!(key.len(), 32);
                 // SAFETY: the context is made and checked here; the key has the 32 bytes that the
                 // cipher reads, and EVP copies it.
                 unsafe {
@@ -226,49 +262,9 @@ macro_rules! evp_gcm {
                     Self(context)
                 }
             }
+        }
 
-            /// Seals each sector in place and writes its tag.
-            pub fn seal(&mut self, run: GcmRun<'_>, data: &mut [u8], tags: &mut [u8]) {
-                let sectors = data.chunks_exact_mut(run.sector_bytes);
-                let ads = run.ads.chunks_exact(run.ad_bytes);
-                for (((sector, nonce), ad), tag) in sectors
-                    .zip(run.nonces)
-                    .zip(ads)
-                    .zip(tags.chunks_exact_mut(16))
-                {
-                    self.sector(nonce, ad, sector.as_ptr(), sector);
-                    // SAFETY: the tag has the 16 bytes that are asked for; GCM writes nothing at
-                    // the end, but the place would be large enough for a block.
-                    unsafe {
-                        let (mut written, mut end) = (0, [0_u8; 16]);
-                        $final(self.0, end.as_mut_ptr(), &raw mut written);
-                        $sys::EVP_CIPHER_CTX_ctrl(self.0, $get_tag, 16, tag.as_mut_ptr().cast());
-                    }
-                }
-            }
-
-            /// Opens each sector of `src` into `dst` and checks its tag.
-            pub fn open(&mut self, run: GcmRun<'_>, src: &[u8], dst: &mut [u8], tags: &[u8]) {
-                let sectors = src
-                    .chunks_exact(run.sector_bytes)
-                    .zip(dst.chunks_exact_mut(run.sector_bytes));
-                let ads = run.ads.chunks_exact(run.ad_bytes);
-                for ((((src, dst), nonce), ad), tag) in
-                    sectors.zip(run.nonces).zip(ads).zip(tags.chunks_exact(16))
-                {
-                    self.sector(nonce, ad, src.as_ptr(), dst);
-                    // SAFETY: the tag has the 16 bytes that are read; as in `seal` otherwise.
-                    unsafe {
-                        let (mut written, mut end) = (0, [0_u8; 16]);
-                        let tag = tag.as_ptr().cast_mut().cast();
-                        $sys::EVP_CIPHER_CTX_ctrl(self.0, $set_tag, 16, tag);
-                        let done = $final(self.0, end.as_mut_ptr(), &raw mut written);
-                        assert_eq!(done, 1, "tag of a sector");
-                    }
-                }
-            }
-
-            /// `src` points to as many bytes as `dst` has, and may be the same memory.
+        impl EvpGcm for $name {
             fn sector(&mut self, nonce: &[u8; 12], ad: &[u8], src: *const u8, dst: &mut [u8]) {
                 let mut written = 0;
                 // SAFETY: the nonce has the 12 bytes that GCM reads by default; the other slices
@@ -289,6 +285,27 @@ macro_rules! evp_gcm {
                         src,
                         dst.len() as i32,
                     );
+                }
+            }
+
+            fn tag(&mut self) -> [u8; 16] {
+                let (mut written, mut end, mut tag) = (0, [0_u8; 16], [0_u8; 16]);
+                // SAFETY: the tag has the 16 bytes that are asked for; GCM writes nothing at the
+                // end, but the place would be large enough for a block.
+                unsafe {
+                    $final(self.0, end.as_mut_ptr(), &raw mut written);
+                    $sys::EVP_CIPHER_CTX_ctrl(self.0, $get_tag, 16, tag.as_mut_ptr().cast());
+                }
+                tag
+            }
+
+            fn has(&mut self, tag: &[u8; 16]) -> bool {
+                let (mut written, mut end) = (0, [0_u8; 16]);
+                // SAFETY: the tag has the 16 bytes that are read; as in `tag` otherwise.
+                unsafe {
+                    let tag = tag.as_ptr().cast_mut().cast();
+                    $sys::EVP_CIPHER_CTX_ctrl(self.0, $set_tag, 16, tag);
+                    $final(self.0, end.as_mut_ptr(), &raw mut written) == 1
                 }
             }
         }

@@ -27,7 +27,10 @@ const COSTS: [&str; 8] = [
 const CHEAP: [&str; 4] = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
 const SMALL: u64 = 64 << 20;
 const LARGE: u64 = 1 << 40;
+/// Rounds of programs that take seconds.
 const ROUNDS: usize = 5;
+/// Rounds of those that take tens of milliseconds.
+const CHEAP_ROUNDS: usize = 31;
 
 /// A folder with an image and a key file.
 struct Scene(Scratch);
@@ -123,6 +126,7 @@ pub fn children_cpu() -> f64 {
 /// Measures contenders in turns. `one` makes what one of them is measured on, and measures it.
 fn case<T>(
     name: &str,
+    rounds: usize,
     mut one: impl FnMut(&T) -> [f64; 2],
     contenders: &[(&str, T)],
 ) -> Vec<Samples> {
@@ -139,7 +143,7 @@ fn case<T>(
             });
         }
     }
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for (at, (_, contender)) in contenders.iter().enumerate() {
             let [wall, cpu] = one(contender);
             samples[at].ns.push(wall * 1e9);
@@ -181,16 +185,19 @@ pub fn run(filter: &str) -> Vec<Samples> {
     let cheap: Vec<&str> = format[..6].iter().copied().chain(CHEAP).collect();
     let mut samples = case(
         "program/format/argon2id/t4/1048576KiB/lanes2",
+        ROUNDS,
         |program| cost(program, &format, [&key, &scene.image()]),
         &programs,
     );
     samples.extend(case(
         "program/format/pbkdf2/i1000",
+        CHEAP_ROUNDS,
         |program| cost(program, &cheap, [&key, &scene.image()]),
         &programs,
     ));
     samples.extend(case(
         "program/format/pbkdf2/i1000/size",
+        CHEAP_ROUNDS,
         |size| cost(&programs[0].1, &cheap, [&key, &scene.image_of(*size)]),
         &[("luksmith/64MiB", SMALL), ("luksmith/1TiB", LARGE)],
     ));
@@ -198,6 +205,7 @@ pub fn run(filter: &str) -> Vec<Samples> {
     let with_tags: Vec<&str> = cheap.iter().copied().chain(with_tags).collect();
     samples.extend(case(
         "program/format/pbkdf2/i1000/hmac-sha256/no-wipe/size",
+        CHEAP_ROUNDS,
         |size| cost(&programs[0].1, &with_tags, [&key, &scene.image_of(*size)]),
         &[("luksmith/64MiB", SMALL), ("luksmith/1TiB", LARGE)],
     ));
@@ -205,6 +213,7 @@ pub fn run(filter: &str) -> Vec<Samples> {
     cost(&programs[1].1, &format, [&key, &image]);
     samples.extend(case(
         "program/unlock/argon2id/t4/1048576KiB/lanes2",
+        ROUNDS,
         |program| cost(program, &["open", "--test-passphrase"], [&key, &image]),
         &programs,
     ));

@@ -2,8 +2,8 @@
 
 use luksmith_simd::{Backend, Run, XtsKey};
 
-use crate::harness::{Case, Contender, Samples, median};
-use crate::machine::xts_limit;
+use crate::harness::{self, Case, Contender, Samples};
+use crate::machine::{self, xts_limit};
 use crate::peers::{AwsLc, OpenSsl, RustCrypto};
 use crate::system::SystemOpenSsl;
 
@@ -77,6 +77,7 @@ pub fn case(
         assert!(reference == data.bytes(), "{name} computes something else");
         contenders.push(Contender {
             name,
+            bytes: request,
             work: Box::new(move || work(data.bytes())),
         });
     };
@@ -92,11 +93,11 @@ pub fn case(
         );
     }
     // Without AVX-512 code of any kind: an AES-NI loop.
-    if let Some(system) = SystemOpenSsl::load().filter(|_| key.len() == 64) {
+    if let Some(system) = SystemOpenSsl::load() {
         let mut xts = system.xts(&key, encrypt);
         add(
             "openssl/system",
-            Box::new(move |data| xts.run(run.first, run.step, sector_bytes, data)),
+            Box::new(move |data| xts.xts_run(run.first, run.step, sector_bytes, data)),
         );
     }
     let rust = RustCrypto::xts(&key);
@@ -120,7 +121,6 @@ pub fn case(
     Case {
         row,
         name: case_name(key_bits, encrypt, sector_bytes, request),
-        bytes: request,
         contenders,
     }
 }
@@ -131,6 +131,13 @@ fn case_name(key_bits: usize, encrypt: bool, sector_bytes: usize, request: usize
     format!("xts/{verb}/aes{key_bits}/sector{sector_bytes}/run{run}")
 }
 
+/// Instructions whose rates bound AES-XTS, and the backends that they bound.
+const ROUNDS: [(&str, &str, usize); 3] = [
+    ("machine/aesenc128", "aesni", 16),
+    ("machine/aesenc256", "vaes256", 32),
+    ("machine/aesenc512", "vaes512", 64),
+];
+
 pub fn cases() -> Vec<Case<'static>> {
     let mut cases = Vec::new();
     for encrypt in [true, false] {
@@ -140,18 +147,38 @@ pub fn cases() -> Vec<Case<'static>> {
         cases.push(case("X4", 128, encrypt, 512, REQUEST));
         cases.push(case("X7", 256, encrypt, 4096, 4096));
     }
+    for case in &mut cases {
+        let names = ROUNDS.map(|(name, ..)| name);
+        case.contenders.extend(machine::beside(&names));
+    }
     cases
 }
 
-/// Requests of many sizes, for the plots.
+/// Bytes of the requests at which a backend is held against the next simpler one.
+pub const REQUESTS: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
+
+/// Requests of many sizes: every backend, and the fast peers for the plots.
 pub fn sizes() -> Vec<Case<'static>> {
-    let kib = [4, 8, 16, 32, 128, 512, 4096, 32768];
     let mut cases = Vec::new();
+    let slow = ["xts-mode", "openssl/system"];
+    for (key_bits, encrypt) in [(256, true), (256, false), (128, true), (128, false)] {
+        for sector_bytes in [512, 4096] {
+            for request in REQUESTS {
+                let mut case = case("sizes", key_bits, encrypt, sector_bytes, request);
+                let plotted = key_bits == 256 && encrypt;
+                case.contenders.retain(|one| {
+                    let name = one.name;
+                    name.starts_with("luksmith/") || plotted && !slow.contains(&name)
+                });
+                cases.push(case);
+            }
+        }
+    }
     for sector_bytes in [512, 4096] {
-        for request in kib.map(|kib| kib << 10) {
+        for request in [32, 128, 512, 4096, 32768].map(|kib| kib << 10) {
             let mut case = case("sizes", 256, true, sector_bytes, request);
-            let slow = ["xts-mode", "luksmith/portable", "openssl/system"];
-            case.contenders.retain(|one| !slow.contains(&one.name));
+            case.contenders
+                .retain(|one| !slow.contains(&one.name) && one.name != "luksmith/portable");
             cases.push(case);
         }
     }
@@ -177,31 +204,24 @@ pub fn masked_cases() -> Vec<Case<'static>> {
 
 /// What the machine's rate of AES instructions allows for each measured case and backend.
 pub fn limits(samples: &[Samples]) -> Vec<Samples> {
-    let tiers = [("aesni", 128), ("vaes256", 256), ("vaes512", 512)];
     let mut limits = Vec::new();
-    for (tier, bits) in tiers {
-        let machine = format!("machine/aesenc{bits}");
-        let Some(machine) = samples.iter().find(|one| one.case == machine) else {
+    for machine in samples {
+        let bound = ROUNDS.iter().find(|(name, ..)| *name == machine.contender);
+        let Some((_, tier, vector_bytes)) = bound else {
             continue;
         };
-        let ours = format!("luksmith/{tier}");
-        for one in samples.iter().filter(|one| one.contender == ours) {
-            let path: Vec<&str> = one.case.split('/').collect();
-            let ["xts", _, key, sector, ..] = path[..] else {
-                continue;
-            };
-            let rounds = if key == "aes128" { 10 } else { 14 };
-            let sector: usize = sector.trim_start_matches("sector").parse().expect("a size");
-            let limit = |rate| xts_limit(rate, bits / 8, rounds, sector);
-            limits.push(Samples {
-                row: "X3".to_owned(),
-                case: one.case.clone(),
-                contender: format!("limit/{tier}"),
-                bytes: one.bytes,
-                ns: vec![limit(median(&machine.ns))],
-                cycles: vec![limit(median(&machine.cycles))],
-            });
-        }
+        let name = format!("luksmith/{tier}");
+        let same = |one: &&Samples| one.case == machine.case && one.contender == name;
+        let path: Vec<&str> = machine.case.split('/').collect();
+        let (Some(ours), ["xts", _, key, sector, ..]) = (samples.iter().find(same), &path[..])
+        else {
+            continue;
+        };
+        let rounds = if *key == "aes128" { 10 } else { 14 };
+        let sector: usize = sector.trim_start_matches("sector").parse().expect("a size");
+        let least = |rate| xts_limit(rate, *vector_bytes, rounds, sector);
+        let name = format!("limit/{tier}");
+        limits.push(harness::limit(name, ours, machine, least));
     }
     limits
 }

@@ -1,7 +1,7 @@
 //! CRC-32C (Castagnoli, polynomial 0x1EDC6F41 reflected), the checksum of iSCSI and ext4.
 
 use crate::sha2::{check_length, check_shape};
-use crate::{Error, arch};
+use crate::{Backend, Error, arch};
 
 /// The polynomial with its bits reflected, x^31 in bit 0.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
@@ -72,9 +72,41 @@ pub fn crc32c_tags(
     data: &[u8],
     out: &mut [u8],
 ) -> Result<(), Error> {
+    let kernel = arch::Crc32c::best();
+    tags_with(kernel, prefixes, prefix_bytes, sector_bytes, data, out)
+}
+
+/// [`crc32c_tags`] with what belongs to a backend chosen by hand: with [`Backend::AesNi`] and
+/// [`Backend::Vaes256`] carry-less products of 128 bits, with [`Backend::Vaes512`] those of 512
+/// bits, otherwise a table.
+///
+/// # Errors
+/// [`Error::BackendUnavailable`] if this machine lacks the instructions, and as [`crc32c_tags`].
+pub fn crc32c_tags_by(
+    backend: Backend,
+    prefixes: &[u8],
+    prefix_bytes: usize,
+    sector_bytes: usize,
+    data: &[u8],
+    out: &mut [u8],
+) -> Result<(), Error> {
+    if !backend.is_available() {
+        return Err(Error::BackendUnavailable { backend });
+    }
+    let kernel = arch::Crc32c::by(backend);
+    tags_with(kernel, prefixes, prefix_bytes, sector_bytes, data, out)
+}
+
+fn tags_with(
+    kernel: arch::Crc32c,
+    prefixes: &[u8],
+    prefix_bytes: usize,
+    sector_bytes: usize,
+    data: &[u8],
+    out: &mut [u8],
+) -> Result<(), Error> {
     let sectors = check_shape(prefixes, prefix_bytes, sector_bytes, data)?;
     check_length("tag buffer", out.len(), sectors, 4)?;
-    let kernel = arch::Crc32c::best();
     let (tags, _) = out.as_chunks_mut::<4>();
     for (i, (sector, tag)) in data.chunks_exact(sector_bytes).zip(tags).enumerate() {
         let prefix = &prefixes[i * prefix_bytes..(i + 1) * prefix_bytes];
@@ -190,6 +222,22 @@ mod tests {
                 expected: 24
             })
         );
+    }
+
+    #[test]
+    fn a_backend_chosen_by_hand_gives_the_same_tags_or_is_refused() {
+        let data: [u8; 4 * 512] = core::array::from_fn(|i| (i % 251) as u8);
+        let mut expected = [0; 16];
+        crc32c_tags(&[], 0, 512, &data, &mut expected).expect("fits");
+        for backend in Backend::ALL {
+            let mut out = [0; 16];
+            let done = crc32c_tags_by(backend, &[], 0, 512, &data, &mut out);
+            if backend.is_available() {
+                assert_eq!((done, out), (Ok(()), expected), "{backend}");
+            } else {
+                assert_eq!(done, Err(Error::BackendUnavailable { backend }));
+            }
+        }
     }
 
     #[test]

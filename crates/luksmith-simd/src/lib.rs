@@ -49,7 +49,7 @@ pub use aegis::Aegis128;
 pub use argon2::ScopedThreads;
 pub use argon2::{Argon2, Argon2Job, Argon2Threads, Argon2Variant, OneThread};
 pub use backend::Backend;
-pub use crc32c::{crc32c, crc32c_append, crc32c_tags};
+pub use crc32c::{crc32c, crc32c_append, crc32c_tags, crc32c_tags_by};
 pub use error::Error;
 pub use fused::{open, open_in_place, seal, seal_in_place};
 #[cfg(feature = "gcm")]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::record::{Record, median};
+use super::record::{Record, Series, median};
 
 /// A plot: its file, what it shows, and how it is drawn from a record.
 pub(crate) struct Plot {
@@ -108,7 +108,7 @@ fn sizes(record: &Record, title: &str, prefix: &str) -> Option<String> {
             "ring",
         ]
         .contains(&one.contender.as_str());
-        let special = one.case.contains("/without-") || one.contender.starts_with("limit/");
+        let special = one.case.contains("/without-") || !one.competes();
         if !slow && !special && one.contender != "luksmith/one by one" {
             let point = (one.bytes.log2(), 1.0 / median(&one.ns));
             add_point(&mut lines, &one.contender, point);
@@ -199,7 +199,7 @@ fn by_backend(record: &Record, title: &str) -> Option<String> {
     for (sector, run) in [(4096, 16), (512, 128)] {
         let case = format!("xts/encrypt/aes256/sector{sector}/run{run}");
         for one in record.series.iter().filter(|one| one.case == case) {
-            if !one.contender.starts_with("limit/") {
+            if one.competes() {
                 bars.push((format!("{} {sector}", one.contender), 1.0 / median(&one.ns)));
             }
         }
@@ -253,10 +253,8 @@ fn by_peer(record: &Record, title: &str) -> Option<String> {
             continue;
         };
         let of_case = record.series.iter().filter(|one| one.case == case);
-        for peer in of_case.filter(|one| {
-            let name = &one.contender;
-            !name.starts_with("luksmith") && !name.starts_with("limit/")
-        }) {
+        let theirs = |one: &&Series| one.competes() && !one.contender.starts_with("luksmith");
+        for peer in of_case.filter(theirs) {
             let ratio = ours.times_faster_than(peer);
             bars.push((format!("{name}: {}", peer.contender), ratio));
         }
@@ -276,7 +274,7 @@ fn by_limit(record: &Record, title: &str) -> Option<String> {
             .into_iter()
             .find_map(|name| record.find(&one.case, name));
         if let (Some(ours), true, false) = (ours, full, one.case.contains("/without-")) {
-            let share = median(&one.cycles) / median(&ours.cycles) * 100.0;
+            let share = ours.times_faster_than(one) * 100.0;
             let (kind, verb) = (path.first().unwrap_or(&""), path.get(1).unwrap_or(&""));
             let detail: Vec<&str> = path
                 .iter()

@@ -77,6 +77,12 @@ impl Series {
         })
     }
 
+    /// Tells whether this is a side of the comparison, not what the machine does or allows.
+    pub(crate) fn competes(&self) -> bool {
+        let special = ["limit/", "machine/"];
+        !special.iter().any(|kind| self.contender.starts_with(kind))
+    }
+
     /// The median of the ratios inside each round.
     pub(crate) fn times_faster_than(&self, other: &Self) -> f64 {
         let ratios: Vec<f64> = self

@@ -81,6 +81,11 @@ impl Crc32c {
         Self(())
     }
 
+    /// The only way here, whatever the backend.
+    pub(crate) fn by(_: Backend) -> Self {
+        Self(())
+    }
+
     /// All ways on this machine, with their names.
     #[cfg(test)]
     pub(crate) fn available() -> impl Iterator<Item = (&'static str, Self)> {

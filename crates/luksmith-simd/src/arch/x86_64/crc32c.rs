@@ -11,6 +11,7 @@
 )]
 
 use super::cpu::{Features, features};
+use crate::Backend;
 use crate::crc32c::portable;
 use core::arch::x86_64::*;
 
@@ -35,6 +36,17 @@ impl Crc32c {
         } else {
             Self::Portable
         }
+    }
+
+    /// The way that belongs to a backend, or the widest below it that this machine has.
+    pub(crate) fn by(backend: Backend) -> Self {
+        let narrow = || Clmul128::detect().map(Self::Clmul128);
+        let way = match backend {
+            Backend::Vaes512 => Clmul512::detect().map(Self::Clmul512).or_else(narrow),
+            Backend::AesNi | Backend::Vaes256 => narrow(),
+            _ => None,
+        };
+        way.unwrap_or(Self::Portable)
     }
 
     /// All ways on this machine, with their names.
