@@ -14,6 +14,7 @@ use luksmith_sys::{Arena, Supply};
 use crate::harness::{Case, Contender, Samples, median, pin, unpin};
 use crate::hash::contender_name;
 use crate::mac_peers::{Pbkdf2Calls, libargon2_argon2id, openssl_argon2id};
+use crate::memory::Memory;
 use crate::system::SystemOpenSsl;
 
 const PASSWORD: &[u8] = b"correct horse battery staple";
@@ -202,7 +203,11 @@ pub fn argon2(filter: &str) -> Vec<Samples> {
             if measure == Measure::Wall {
                 unpin();
             }
-            samples.extend(argon2_case(row, case, passes, memory_kib, measure, rounds));
+            for memory in Memory::BOTH {
+                let costs = (passes, memory_kib);
+                let case = format!("{case}{memory}");
+                samples.extend(argon2_case(row, case, costs, measure, rounds, memory));
+            }
             pin(1);
         }
     }
@@ -246,10 +251,10 @@ fn ours(argon2: Argon2, threads: u32, key: &mut [u8]) {
 fn argon2_case(
     row: &str,
     case: String,
-    passes: u32,
-    memory_kib: u32,
+    (passes, memory_kib): (u32, u32),
     measure: Measure,
     rounds: usize,
+    memory: Memory,
 ) -> Vec<Samples> {
     let argon2 = Argon2::new(Argon2Variant::Id, passes, memory_kib, 4).expect("valid costs");
     let threads = measure.threads();
@@ -263,6 +268,7 @@ fn argon2_case(
     let mut seconds = vec![Vec::new(); names.len()];
     for _ in 0..rounds {
         for ((name, key), seconds) in names.iter().zip(&mut keys).zip(&mut seconds) {
+            memory.prepare((memory_kib as usize) << 10);
             let before = measure.seconds();
             match *name {
                 "luksmith" => ours(argon2, threads, key),

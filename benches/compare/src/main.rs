@@ -13,6 +13,7 @@ mod kdf;
 mod layers;
 mod mac_peers;
 mod machine;
+mod memory;
 mod modes;
 mod paired;
 mod peers;

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use luksmith_testkit::Oracle;
+
 use crate::harness::{self, Samples, median};
+use crate::memory::Memory;
 use crate::scratch::Scratch;
 
 /// Where the luksmith that is measured is, unless this variable names it.
@@ -64,50 +67,63 @@ pub fn ours() -> PathBuf {
     std::env::var_os(PROGRAM).map_or_else(|| PathBuf::from(BUILT), PathBuf::from)
 }
 
-/// Both programs, where there are both.
-fn programs() -> Option<[(&'static str, PathBuf); 2]> {
-    let ours = ours();
-    let theirs = ["/usr/sbin/cryptsetup", "/sbin/cryptsetup"]
-        .map(PathBuf::from)
-        .into_iter()
-        .find(|path| path.is_file());
-    match theirs {
-        Some(theirs) if ours.is_file() => Some([("luksmith", ours), ("cryptsetup", theirs)]),
-        _ => {
-            println!(
-                "unlock, format: {} or cryptsetup is missing",
-                ours.display()
-            );
-            None
-        }
+/// A way to start a program.
+type Start = Box<dyn Fn() -> Command>;
+
+/// Where Debian has it.
+const INSTALLED: &str = "/usr/sbin/cryptsetup";
+
+/// The installed cryptsetup, and the newest one where `cargo xtask oracle --suite sid` unpacked it:
+/// their Argon2 is not the same.
+fn peers() -> Vec<(&'static str, Start)> {
+    let mut peers: Vec<(_, Start)> = Vec::new();
+    if Path::new(INSTALLED).is_file() {
+        peers.push(("cryptsetup", Box::new(|| Command::new(INSTALLED))));
     }
+    if let Some(oracle) = Oracle::of_suite("sid") {
+        let start = move || oracle.program("cryptsetup").expect("it was unpacked");
+        peers.push(("cryptsetup/newest", Box::new(start)));
+    }
+    peers
 }
 
-/// What cryptsetup calls itself.
-pub fn cryptsetup_version() -> String {
-    let output = Command::new("/usr/sbin/cryptsetup")
-        .arg("--version")
-        .output();
-    output.map_or_else(
-        |_| "none".to_owned(),
-        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    )
+/// luksmith, and every cryptsetup that there is.
+fn programs() -> Option<Vec<(&'static str, Start)>> {
+    let ours = ours();
+    let mut programs = peers();
+    if programs.is_empty() || !ours.is_file() {
+        let ours = ours.display();
+        println!("unlock, format: {ours} or cryptsetup is missing");
+        return None;
+    }
+    programs.insert(0, ("luksmith", Box::new(move || Command::new(&ours))));
+    Some(programs)
+}
+
+/// What each cryptsetup calls itself.
+pub fn cryptsetup_versions() -> Vec<(&'static str, String)> {
+    let version = |(name, start): (_, Start)| {
+        let output = start().arg("--version").output().expect("it starts");
+        let text = String::from_utf8_lossy(&output.stdout);
+        (name, text.trim().to_owned())
+    };
+    peers().into_iter().map(version).collect()
 }
 
 /// Wall and CPU seconds of one run that has to succeed.
-fn cost(program: &Path, arguments: &[&str], files: [&Path; 2]) -> [f64; 2] {
-    let before = children_cpu();
-    let start = Instant::now();
-    let status = Command::new(program)
+fn cost(program: &Start, arguments: &[&str], files: [&Path; 2]) -> [f64; 2] {
+    let mut command = program();
+    command
         .args(arguments)
         .arg("--key-file")
         .args(files)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .expect("the program starts");
+        .stdout(Stdio::null());
+    let before = children_cpu();
+    let start = Instant::now();
+    let status = command.status().expect("the program starts");
     let wall = start.elapsed().as_secs_f64();
-    assert!(status.success(), "{} {arguments:?}", program.display());
+    assert!(status.success(), "{command:?}");
     [wall, children_cpu() - before]
 }
 
@@ -211,12 +227,17 @@ pub fn run(filter: &str) -> Vec<Samples> {
     ));
     let image = scene.image();
     cost(&programs[1].1, &format, [&key, &image]);
-    samples.extend(case(
-        "program/unlock/argon2id/t4/1048576KiB/lanes2",
-        ROUNDS,
-        |program| cost(program, &["open", "--test-passphrase"], [&key, &image]),
-        &programs,
-    ));
+    for memory in Memory::BOTH {
+        samples.extend(case(
+            &format!("program/unlock/argon2id/t4/1048576KiB/lanes2{memory}"),
+            ROUNDS,
+            |program| {
+                memory.prepare(1 << 30);
+                cost(program, &["open", "--test-passphrase"], [&key, &image])
+            },
+            &programs,
+        ));
+    }
     harness::pin(1);
     samples
 }

@@ -97,7 +97,7 @@ fn facts() -> Vec<(&'static str, String)> {
         cpu("stepping").unwrap_or_else(unknown)
     );
     let clock: Vec<f64> = (0..21).map(|_| crate::harness::clock_ghz()).collect();
-    vec![
+    let mut data = vec![
         ("cpu", cpu("model name").unwrap_or_else(unknown)),
         ("cpu family", family),
         ("features", features()),
@@ -118,7 +118,6 @@ fn facts() -> Vec<(&'static str, String)> {
             "openssl/system",
             crate::system::SystemOpenSsl::load().map_or_else(unknown, |one| one.version()),
         ),
-        ("cryptsetup", crate::programs::cryptsetup_version()),
         ("peers", env!("COMPARE_PEERS").to_owned()),
         (
             "rounds",
@@ -133,7 +132,9 @@ fn facts() -> Vec<(&'static str, String)> {
              volumes walk through 256 MiB; what has two threads, and whole programs, is not pinned"
                 .to_owned(),
         ),
-    ]
+    ];
+    data.extend(crate::programs::cryptsetup_versions());
+    data
 }
 
 fn features() -> String {

@@ -317,7 +317,11 @@ const METHOD: &str = "
    of cipher and hash together adds 20 for each 64 bytes. Neither knows how long the instructions
    wait for each other.
 7. Argon2 is timed with its memory asked for, used, wiped where the library does so, and given back.
-   `openssl/system` is the distribution's own library, loaded beside the newest one.
+   In a virtual machine what counts is whether the host has given that memory: first touches of some
+   that it has not can take longer than all else. So each contender runs with its memory at hand,
+   touched and given back just before, and once more with the memory as it is found.
+   `openssl/system` is the distribution's own library, loaded beside the newest one;
+   `cryptsetup/newest` is Debian unstable's, beside the installed one.
 8. T1 is two callers, each of which writes its half; the rows `split` are one caller whose requests
    a pool of two threads works on.
 ";
