@@ -312,14 +312,14 @@ const METHOD: &str = "
    both sides, associated data is part of the work.
 5. Cycles come from a chain of dependent additions right before and after each sample.
 6. The limit of AES-XTS follows from the rate of AES instructions, which is measured in every round
-   beside the contenders: the rounds of the data, and those of one tweak per sector. The limit of hashing in lanes counts 1696
-   vector instructions per block of 16 lanes at the rate of additions, which most ports take; that
-   of cipher and hash together adds 20 for each 64 bytes. Neither knows how long the instructions
-   wait for each other.
-7. Argon2 is timed with its memory asked for, used, wiped where the library does so, and given back.
-   In a virtual machine what counts is whether the host has given that memory: first touches of some
-   that it has not can take longer than all else. So each contender runs with its memory at hand,
-   touched and given back just before, and once more with the memory as it is found.
+   beside the contenders: the rounds of the data, and those of one tweak per sector. The limit of
+   hashing in lanes counts 1696 vector instructions per block of 16 lanes at the rate of additions,
+   which most ports take; that of cipher and hash together adds 20 for each 64 bytes. Neither knows
+   how long the instructions wait for each other.
+7. Argon2 is timed with its memory asked for, used, wiped where the library does so, and given
+   back. In a virtual machine what counts is whether the host has given that memory: the first touch
+   of some that it has not can take longer than all else. So each contender runs with its memory at
+   hand, touched and given back just before, and once more with the memory as it is found.
    `openssl/system` is the distribution's own library, loaded beside the newest one;
    `cryptsetup/newest` is Debian unstable's, beside the installed one.
 8. T1 is two callers, each of which writes its half; the rows `split` are one caller whose requests
