@@ -137,6 +137,17 @@ fn for_each_key(mut work: impl FnMut(&GcmKey, &GcmKey)) {
 }
 
 #[test]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+fn every_backend_of_x86_serves_keys_of_128_and_256_bits_itself() {
+    for backend in Backend::available() {
+        let served_by = |key: &[u8]| GcmKey::with_backend(key, backend).unwrap().backend();
+        assert_eq!(served_by(&[7; 16]), backend);
+        assert_eq!(served_by(&[7; 24]), Backend::Portable);
+        assert_eq!(served_by(&[7; 32]), backend);
+    }
+}
+
+#[test]
 fn backends_agree_on_every_length_of_data_and_associated_data() {
     let ads = pattern(3 * 64);
     let nonces = nonces(3);

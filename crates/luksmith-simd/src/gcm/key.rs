@@ -47,8 +47,8 @@ impl<'a> GcmRun<'a> {
 
 /// An AES-GCM key, expanded for one [`Backend`].
 ///
-/// [`Backend::Vaes512`] has a kernel of its own, for AES-128 and AES-256, sectors of 256 to 4096
-/// bytes in steps of 256, and at most 48 bytes of associated data. Everything else goes to the
+/// The backends of x86-64 have kernels of their own, for AES-128 and AES-256, sectors of 256 to
+/// 4096 bytes in steps of 256, and at most 48 bytes of associated data. Everything else goes to the
 /// `aes-gcm` crate, which uses AES-NI, VAES or Arm's instructions by itself.
 ///
 /// # Format

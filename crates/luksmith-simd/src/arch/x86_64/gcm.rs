@@ -3,18 +3,28 @@
 use alloc::boxed::Box;
 
 use super::aesni::AesNi;
+use super::gcm_schedule::{GcmSchedule, MAX_AD_BLOCKS, MAX_STEPS, STEP};
+use super::vaes256::Vaes256;
 use super::vaes512::Vaes512;
-use super::vaes512_gcm::{self, GcmSchedule, MAX_AD_BLOCKS, MAX_STEPS, STEP};
+use super::{aesni_gcm, vaes256_gcm, vaes512_gcm};
 use crate::Backend;
 use crate::arch::round_keys::{AES128, AES256};
 use crate::buffers::Buffers;
 use crate::gcm::{GcmRun, TAG_BYTES};
 use crate::xts::key::Direction;
 
-/// An AES-GCM key expanded for VAES on 512-bit vectors. The schedules wipe themselves.
+/// An AES-GCM key expanded for vectors. The schedules wipe themselves.
 pub(crate) struct VectorGcm {
-    cpu: Vaes512,
+    kernel: Kernel,
     schedule: Schedule,
+}
+
+/// The kernel, on a CPU that has what it takes.
+#[derive(Clone, Copy)]
+enum Kernel {
+    AesNi(AesNi),
+    Vaes256(Vaes256),
+    Vaes512(Vaes512),
 }
 
 enum Schedule {
@@ -25,10 +35,13 @@ enum Schedule {
 impl VectorGcm {
     /// Expands a key, or gives `None` where `backend` has no kernel of its own for it.
     pub(crate) fn new(backend: Backend, key: &[u8]) -> Option<Self> {
-        if backend != Backend::Vaes512 {
-            return None;
-        }
-        let (cpu, aes) = (Vaes512::detect()?, AesNi::detect()?);
+        let aes = AesNi::detect()?;
+        let kernel = match backend {
+            Backend::AesNi => Kernel::AesNi(aes),
+            Backend::Vaes256 => Kernel::Vaes256(Vaes256::detect()?),
+            Backend::Vaes512 => Kernel::Vaes512(Vaes512::detect()?),
+            _ => return None,
+        };
         let schedule = if let Ok(key) = key.try_into() {
             let mut schedule = GcmSchedule::<AES128>::zeroed();
             schedule.keys.expand(aes, key);
@@ -42,10 +55,10 @@ impl VectorGcm {
         } else {
             return None;
         };
-        Some(Self { cpu, schedule })
+        Some(Self { kernel, schedule })
     }
 
-    /// Tells whether the kernel takes sectors of this shape.
+    /// Tells whether the kernels take sectors of this shape.
     pub(crate) fn takes(&self, sector_bytes: usize, ad_bytes: usize) -> bool {
         sector_bytes.is_multiple_of(STEP)
             && sector_bytes <= MAX_STEPS * STEP
@@ -62,19 +75,45 @@ impl VectorGcm {
         buffers: Buffers<'_>,
         tags: &mut [[u8; TAG_BYTES]],
     ) {
-        let cpu = self.cpu;
         match (&self.schedule, direction) {
             (Schedule::Aes128(keys), Direction::Encrypt) => {
-                vaes512_gcm::crypt::<_, false>(cpu, keys, run, first, buffers, tags);
+                self.kernel
+                    .crypt::<_, false>(keys, run, first, buffers, tags);
             }
             (Schedule::Aes128(keys), Direction::Decrypt) => {
-                vaes512_gcm::crypt::<_, true>(cpu, keys, run, first, buffers, tags);
+                self.kernel
+                    .crypt::<_, true>(keys, run, first, buffers, tags);
             }
             (Schedule::Aes256(keys), Direction::Encrypt) => {
-                vaes512_gcm::crypt::<_, false>(cpu, keys, run, first, buffers, tags);
+                self.kernel
+                    .crypt::<_, false>(keys, run, first, buffers, tags);
             }
             (Schedule::Aes256(keys), Direction::Decrypt) => {
-                vaes512_gcm::crypt::<_, true>(cpu, keys, run, first, buffers, tags);
+                self.kernel
+                    .crypt::<_, true>(keys, run, first, buffers, tags);
+            }
+        }
+    }
+}
+
+impl Kernel {
+    fn crypt<const N: usize, const DECRYPT: bool>(
+        self,
+        keys: &GcmSchedule<N>,
+        run: GcmRun<'_>,
+        first: usize,
+        buffers: Buffers<'_>,
+        tags: &mut [[u8; TAG_BYTES]],
+    ) {
+        match self {
+            Self::AesNi(cpu) => {
+                aesni_gcm::crypt::<N, DECRYPT>(cpu, keys, run, first, buffers, tags);
+            }
+            Self::Vaes256(cpu) => {
+                vaes256_gcm::crypt::<N, DECRYPT>(cpu, keys, run, first, buffers, tags);
+            }
+            Self::Vaes512(cpu) => {
+                vaes512_gcm::crypt::<N, DECRYPT>(cpu, keys, run, first, buffers, tags);
             }
         }
     }

@@ -2,11 +2,15 @@
 
 pub(crate) mod aegis;
 pub(crate) mod aesni;
+#[cfg(feature = "gcm")]
+mod aesni_gcm;
 pub(crate) mod argon2;
 pub(crate) mod cpu;
 pub(crate) mod crc32c;
 #[cfg(feature = "gcm")]
 pub(crate) mod gcm;
+#[cfg(feature = "gcm")]
+mod gcm_schedule;
 mod lanes;
 mod pbkdf2_sha512;
 mod pbkdf2_shani;
@@ -19,6 +23,8 @@ mod sha256_shani;
 mod sha512_avx2;
 mod sha512_avx512;
 pub(crate) mod vaes256;
+#[cfg(feature = "gcm")]
+mod vaes256_gcm;
 pub(crate) mod vaes512;
 #[cfg(feature = "gcm")]
 mod vaes512_gcm;

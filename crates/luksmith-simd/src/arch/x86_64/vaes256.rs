@@ -297,14 +297,14 @@ fn advance(tweaks: [__m256i; WIDE], constant: __m256i) -> [__m256i; WIDE] {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn spread(key: &[u8; 16]) -> __m256i {
+pub(super) fn spread(key: &[u8; 16]) -> __m256i {
     _mm256_broadcastsi128_si256(load128(key))
 }
 
 #[expect(unsafe_code, reason = "a load through a pointer")]
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load(bytes: &[u8; 32]) -> __m256i {
+pub(super) fn load(bytes: &[u8; 32]) -> __m256i {
     // SAFETY: the array type says that 32 bytes are readable; the load needs no alignment.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
@@ -312,7 +312,7 @@ fn load(bytes: &[u8; 32]) -> __m256i {
 #[expect(unsafe_code, reason = "a store through a pointer")]
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store(bytes: &mut [u8; 32], value: __m256i) {
+pub(super) fn store(bytes: &mut [u8; 32], value: __m256i) {
     // SAFETY: the array type says that 32 bytes are writable; the store needs no alignment.
     unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), value) }
 }
