@@ -10,15 +10,14 @@ use std::{
 use luksmith_sys::file::{self as sys, FileKind, OpenFlags};
 
 use crate::{
-    BlockDevice, ByteLen, ByteOffset, Capabilities, Error, IoFailure, Operation, SectorSize,
+    BlockDevice, ByteLen, ByteOffset, Capabilities, Error, Flushes, IoFailure, Operation,
+    SectorSize,
     device::{total_len, write_zeroes_by_writing},
 };
 
 mod direct;
-mod flushes;
 
 use direct::Direct;
-use flushes::Flushes;
 
 /// How to open a file or a block device.
 ///
@@ -260,7 +259,7 @@ pub struct FileDevice {
     optimal_io_bytes: u32,
     /// `INTACT` or `FLUSH_FAILED`.
     failed: AtomicU8,
-    flushes: Flushes,
+    flushes: Flushes<1>,
     /// False once the file system said that it cannot.
     punches_holes: AtomicBool,
     direct: Option<Direct>,
@@ -352,26 +351,16 @@ impl FileDevice {
         Ok(())
     }
 
-    /// Writes zeros where the system refused to make them.
-    fn zeroes_after(
-        &self,
-        made: io::Result<()>,
-        at: ByteOffset,
-        len: ByteLen,
-    ) -> Result<(), Error> {
-        // A file system that is full may have no room for what a hole costs, but for zeros it has.
-        if is_unsupported(&made) || (self.kind == FileKind::Regular && made.is_err()) {
-            return write_zeroes_by_writing(self, at, len);
-        }
-        made.map_err(|e| failed(Operation::Write, at, &e))
-    }
-
     fn punch_hole(&self, at: ByteOffset, len: ByteLen) -> io::Result<()> {
         if len == ByteLen::ZERO {
             return Ok(());
         }
         if !self.punches_holes.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Unsupported.into());
+        }
+        #[cfg(test)]
+        if let Some(kind) = tests::REFUSED.get() {
+            return Err(kind.into());
         }
         let result = sys::punch_hole(&self.file, at.get(), len.get());
         if is_unsupported(&result) {
@@ -440,7 +429,7 @@ impl BlockDevice for FileDevice {
         if !self.writable {
             return Ok(());
         }
-        self.flushes.join(|| {
+        self.flushes.join(0, || {
             self.check_writable()?;
             sys::sync_data(&self.file).map_err(|error| {
                 // The system may have dropped the pages that it could not write and would report
@@ -461,7 +450,12 @@ impl BlockDevice for FileDevice {
             _ => sys::zero_range(&self.file, at.get(), len.get()),
         };
         drop(held);
-        self.zeroes_after(result, at, len)
+        // A file system that is full may have no room for what a hole costs, but for zeros it has.
+        let is_file = self.kind == FileKind::Regular;
+        if is_unsupported(&result) || (is_file && result.is_err()) {
+            return write_zeroes_by_writing(self, at, len);
+        }
+        result.map_err(|e| failed(Operation::Write, at, &e))
     }
 
     fn discard(&self, at: ByteOffset, len: ByteLen) -> Result<(), Error> {

@@ -29,6 +29,8 @@ mod executor;
 #[cfg(feature = "std")]
 mod file;
 #[cfg(feature = "std")]
+mod flushes;
+#[cfg(feature = "std")]
 mod mem;
 #[cfg(feature = "std")]
 mod range_lock;
@@ -46,6 +48,8 @@ pub use error::{Error, IoFailure, Operation};
 pub use executor::{Executor, Inline};
 #[cfg(feature = "std")]
 pub use file::{FileDevice, FileOptions, make_durable};
+#[cfg(feature = "std")]
+pub use flushes::Flushes;
 #[cfg(feature = "std")]
 pub use mem::{MemDevice, SparseMemDevice};
 #[cfg(feature = "std")]

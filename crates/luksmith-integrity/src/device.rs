@@ -29,7 +29,7 @@ use std::{
 };
 
 use luksmith_block::{
-    BlockDevice, Capabilities, Error as DeviceError, Operation, RangeLock, SECTOR_BYTES,
+    BlockDevice, Capabilities, Error as DeviceError, Flushes, Operation, RangeLock, SECTOR_BYTES,
     SectorNumber, TaggedDevice, TaggedShape,
 };
 
@@ -37,7 +37,6 @@ use crate::{
     DeviceSizes, Error, Layout, Superblock,
     bitmap::{Bitmap, Marked},
     convert::{narrow, wide},
-    flushes::{Flushes, Reach},
     journal::{
         commit::{Ring, Run},
         replay::{self, Found, LoadedSections, Overlay, OverlayEntry},
@@ -52,6 +51,15 @@ use crate::{
 
 /// Bytes of data that one call of `fill` makes, and one run of the journal holds, at most.
 const RUN_BYTES: usize = 256 << 10;
+
+/// What a flush of the devices makes durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// What was written to the metadata device.
+    Meta = 0,
+    /// What was written to any device.
+    All = 1,
+}
 
 /// The one or two devices below.
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +148,7 @@ pub struct IntegrityDevice<D: BlockDevice> {
     codec: SectionCodec,
     tags: TagArea,
     /// Flushes of the devices, one at a time.
-    flushes: Flushes,
+    flushes: Flushes<2>,
     /// Buffers of data and tags on their way.
     pool: Pool,
     pub(crate) ranges: RangeLock,

@@ -21,7 +21,6 @@ mod convert;
 mod device;
 mod digest;
 mod error;
-mod flushes;
 mod format;
 mod hashed;
 mod journal;

@@ -2,11 +2,10 @@
 
 use luksmith_block::{BlockDevice, ByteLen, Error as DeviceError, Operation, SectorNumber};
 
-use super::IntegrityDevice;
+use super::{IntegrityDevice, Reach};
 use crate::{
     Layout, Position,
     convert::{narrow, wide},
-    flushes::Reach,
     journal::commit::{Placed, Sealed, Store},
     sync::Arc,
     tag_area::NotTaken,
@@ -108,20 +107,31 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         for (position, blocks) in self.runs(first, blocks * self.block_bytes()) {
             let position = position?;
             self.stop.check()?;
-            let len = ByteLen::new(wide(blocks * self.block_bytes()));
-            let data = self.devices.data();
-            match data.discard(position.data, len) {
-                Ok(()) => {}
-                Err(error @ DeviceError::FailStop { .. }) => return Err(error),
-                // It promised more than it keeps; zeros it is then. Nobody could free the journal's
-                // sections of a hole that can never be made.
-                Err(_) => data.write_zeroes(position.data, len)?,
-            }
+            self.discard_data(&position, blocks)?;
             let (tags, later) = tuples.split_at(blocks * self.tag_bytes());
             self.write_tag_run(&position, tags)?;
             tuples = later;
         }
         Ok(())
+    }
+
+    /// Discards the data of a run of blocks, which are zeros afterwards.
+    ///
+    /// A device that refuses promised more than it keeps: it gets zeros then. Nobody could free the
+    /// journal's sections of a hole that can never be made, and what tells of the discard, a mark or
+    /// the tags of zeros, is not always looked at.
+    pub(super) fn discard_data(
+        &self,
+        position: &Position,
+        blocks: usize,
+    ) -> Result<(), DeviceError> {
+        let len = ByteLen::new(wide(blocks * self.block_bytes()));
+        let data = self.devices.data();
+        match data.discard(position.data, len) {
+            Err(error @ DeviceError::FailStop { .. }) => Err(error),
+            Err(_) => data.write_zeroes(position.data, len),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Writes tags alone to their places. The caller holds the sectors alone.
@@ -308,7 +318,7 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             true => reach,
             false => Reach::All,
         };
-        self.flushes.join(reach, || {
+        self.flushes.join(reach as usize, || {
             // After a failed flush a second one may succeed although what the first one was for is
             // gone.
             self.stop.check()?;
