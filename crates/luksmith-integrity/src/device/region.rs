@@ -113,7 +113,10 @@ impl<D: BlockDevice> IntegrityDevice<D> {
             self.change_in_place(active, range.clone(), || {
                 self.mark_discarded(range, maker)?;
                 self.flush_in_place()?;
-                self.discard_data(first, blocks)
+                for (position, blocks) in self.runs(first, blocks * self.block_bytes()) {
+                    self.discard_data(&position?, blocks)?;
+                }
+                Ok(())
             })
         })
     }
@@ -145,19 +148,6 @@ impl<D: BlockDevice> IntegrityDevice<D> {
         self.change_superblock(|superblock| {
             superblock.flags = superblock.flags.with(Flags::DISCARD_KEYED);
         })
-    }
-
-    fn discard_data(&self, first: u64, blocks: usize) -> Result<(), DeviceError> {
-        let block = self.layout.block_size().byte_len().get();
-        for (position, blocks) in self.runs(first, blocks * self.block_bytes()) {
-            let len = luksmith_block::ByteLen::new(wide(blocks) * block);
-            match self.devices.data().discard(position?.data, len) {
-                // It promised more than it keeps. The marks are there: zeros are what is read.
-                Err(DeviceError::Unsupported { .. }) => {}
-                result => result?,
-            }
-        }
-        Ok(())
     }
 }
 
