@@ -371,7 +371,7 @@ mod tests {
         let source = json.expect_err("too many values");
         let json = message(header::Error::from(source).into());
         assert!(json.ends_with("more than 2 values"), "{json}");
-        let found = "a LUKS2 header";
+        let found = luksmith::Found::Luks(2);
         let there = message(luksmith::Error::AlreadyFormatted { found });
         assert_eq!(
             there,

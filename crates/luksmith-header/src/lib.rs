@@ -50,6 +50,6 @@ pub use objects::{
     KeyslotKind, OpalParameters, Priority, Segment, SegmentKind, Token, UsableDigest,
 };
 pub use rand_core::TryCryptoRng;
-pub use signature::foreign_signature;
+pub use signature::{Signature, SignatureKind, foreign_signature};
 pub use tokens::{ClevisToken, Fido2Token, KeyringToken, TokenView, Tpm2Token};
 pub use uuid::{random_uuid, uuid_text};

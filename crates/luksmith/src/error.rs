@@ -3,7 +3,7 @@
 use luksmith_block::ByteLen;
 use luksmith_header::{Quoted, luks2::Requirement};
 
-use crate::Violation;
+use crate::{Found, Violation};
 
 /// Whose move it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -264,7 +264,7 @@ pub enum Error {
     )]
     AlreadyFormatted {
         /// What was found.
-        found: &'static str,
+        found: Found,
     },
     /// A word of a device-mapper table would end too early, or begin a second table.
     #[error(

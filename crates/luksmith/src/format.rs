@@ -18,11 +18,12 @@ mod staging;
 
 use std::sync::Arc;
 
-use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SectorCount, SectorNumber};
-use luksmith_header::{Budget, Format, Limits, detect, foreign_signature, luks2::Pair};
+use luksmith_block::{BlockDevice, ByteLen, SectorCount, SectorNumber};
+use luksmith_header::Budget;
 use luksmith_integrity::{Devices, FormatRequest};
 use luksmith_keyslot::{CandidateKey, Effort, Passphrase, SystemRandom, TryCryptoRng, VolumeKey};
 
+use crate::found::what_is_there;
 use crate::options::{Journal, OpenOptions};
 use crate::plan::{Construction, Plan};
 use crate::stack::Stack;
@@ -221,42 +222,12 @@ fn volume_key<R: TryCryptoRng + ?Sized>(
     Ok(VolumeKey::for_new_volume(key))
 }
 
-/// Bytes at the start of a device in which marks of other formats are looked for.
-const PROBED_BYTES: u64 = 72 * 1024;
-
 /// Refuses a device that holds a LUKS header or something else that has a mark.
 fn refuse_what_is_there(device: &Arc<dyn BlockDevice>) -> Result<(), Error> {
     match what_is_there(device)? {
         Some(found) => Err(Error::AlreadyFormatted { found }),
         None => Ok(()),
     }
-}
-
-/// Names what stands on a device, by its marks: a LUKS header, also where only the secondary one of
-/// LUKS2 is left, a file system, a partition table. `None` says that nothing known is there, not
-/// that the device is empty. The device is only read.
-///
-/// # Errors
-/// [`Error::Device`].
-pub fn what_is_there(device: &dyn BlockDevice) -> Result<Option<&'static str>, Error> {
-    let unit = device.sector_size().byte_len().get();
-    let len = device.size().get().min(PROBED_BYTES) / unit * unit;
-    let mut start = vec![0; ByteLen::new(len).to_usize().unwrap_or_default()];
-    device.read_at(ByteOffset::ZERO, &mut start)?;
-    let at_start = match detect(&start) {
-        Format::Luks1 | Format::Luks1OldReencryption => Some("a LUKS1 header"),
-        Format::Luks2 => Some("a LUKS2 header"),
-        Format::UnknownVersion(_) => Some("a LUKS header of an unknown version"),
-        _ => foreign_signature(&start),
-    };
-    if at_start.is_some() {
-        return Ok(at_start);
-    }
-    // A volume whose primary header was overwritten still opens by its secondary.
-    let pair = Pair::read(device, &Limits::default())?;
-    let mut places = pair.candidates().iter();
-    let is_left = places.any(|candidate| candidate.claimed_seqid.is_some());
-    Ok(is_left.then_some("the secondary header of a LUKS2 volume"))
 }
 
 /// Fails if there is no room for a sector of data, and for a journal and tags where there are any.

@@ -39,6 +39,7 @@ mod dm;
 mod encode;
 mod error;
 mod format;
+mod found;
 mod lazy;
 mod open;
 mod options;
@@ -73,8 +74,9 @@ pub use encode::{Encoded, encode_stream, encode_stream_with};
 pub use error::{Error, ErrorKind};
 pub use format::{
     FormatOptions, HeaderPlace, Init, KdfChoice, NewKeys, Overwrite, Version, format, format_with,
-    what_is_there, wipe_device,
+    wipe_device,
 };
+pub use found::{Found, what_is_there};
 pub use luksmith_keyslot::unlock::{NullCipherKeyslots, Unlock};
 pub use luksmith_keyslot::{CandidateKey, Passphrase, Threads, VolumeKey};
 pub use open::{KeyTest, open, test_key};

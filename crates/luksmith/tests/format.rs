@@ -8,15 +8,24 @@ use luksmith::block::{
 };
 use luksmith::hash::HashName;
 use luksmith::header::luks2::HeaderSize;
-use luksmith::header::{Header, Limits, Priority};
+use luksmith::header::{Header, Limits, Priority, SignatureKind};
 use luksmith::keyslot::{Argon2Cost, Argon2Variant, Kdf};
 use luksmith::{
     CandidateKey, Error, ErrorKind, FormatOptions, HeaderPlace, Init, KdfChoice, NewKeys,
     OpenOptions, Overwrite, Part, Passphrase, Threads, Unlock, Volume, format, format_with, open,
+    what_is_there,
 };
 use luksmith_testkit::{CrashDevice, CrashOptions, Prng};
 
 const PASSPHRASE: &[u8] = b"correct horse battery staple, long";
+
+/// The sector at byte 1024 with the magic of ext4.
+const EXT4: [u8; 512] = {
+    let mut sector = [0; 512];
+    sector[0x38] = 0x53;
+    sector[0x39] = 0xef;
+    sector
+};
 
 fn passphrase() -> Passphrase {
     Passphrase::new(PASSPHRASE).expect("a passphrase")
@@ -189,7 +198,7 @@ fn a_header_in_memory_or_on_a_device_of_its_own_opens_its_data() {
     let keys = NewKeys::passphrase(&passphrase);
     let error = format(data.clone(), keys, &detached).unwrap_err();
     let found = "a dm-integrity device";
-    assert!(matches!(error, Error::AlreadyFormatted { found: it } if it == found));
+    assert!(matches!(error, Error::AlreadyFormatted { found: it } if it.to_string() == found));
     let volume = made(&data, &detached.overwrite(Overwrite::Allow));
     assert_eq!(volume.size(), ByteLen::new(4 << 20));
     drop(volume);
@@ -289,11 +298,7 @@ fn a_volume_or_file_system_is_not_overwritten_unless_asked_for() {
     assert!(medium.to_vec() == before);
     again(&cheap().overwrite(Overwrite::Allow)).unwrap();
     medium.write_at(ByteOffset::ZERO, &[0; 512]).unwrap();
-    // The magic of ext4.
-    let mut sector = [0; 512];
-    sector[0x38] = 0x53;
-    sector[0x39] = 0xef;
-    medium.write_at(ByteOffset::new(1024), &sector).unwrap();
+    medium.write_at(ByteOffset::new(1024), &EXT4).unwrap();
     assert_eq!(
         again(&cheap()).unwrap_err().kind(),
         ErrorKind::AlreadyFormatted
@@ -313,9 +318,17 @@ fn a_volume_whose_primary_header_is_gone_is_not_overwritten_unless_asked_for() {
         let error = format(medium.clone(), NewKeys::passphrase(&passphrase), &cheap());
         let error = error.map(drop).unwrap_err();
         let found = "the secondary header of a LUKS2 volume";
-        assert!(matches!(error, Error::AlreadyFormatted { found: it } if it == found));
+        assert!(matches!(error, Error::AlreadyFormatted { found: it } if it.to_string() == found));
         assert!(medium.to_vec() == before);
         reopened(&medium, &OpenOptions::new());
+        // A mark that was there before the volume was, or was made by mistake: a repair still
+        // brings the volume back, but only the mark was told.
+        medium.write_at(ByteOffset::new(1024), &EXT4).unwrap();
+        let found = what_is_there(&medium).unwrap().expect("a mark");
+        assert_eq!(found.kind(), SignatureKind::Volume);
+        let text = "the secondary header of a LUKS2 volume, behind an ext2, ext3 or ext4 file \
+                    system";
+        assert_eq!(found.to_string(), text);
     }
 }
 
@@ -342,10 +355,7 @@ fn the_data_device_is_looked_at_wherever_the_header_is() {
     let volume = device(20 << 20);
     made(&volume, &cheap());
     let ext4 = device(20 << 20);
-    let mut sector = [0; 512];
-    sector[0x38] = 0x53;
-    sector[0x39] = 0xef;
-    ext4.write_at(ByteOffset::new(1024), &sector).unwrap();
+    ext4.write_at(ByteOffset::new(1024), &EXT4).unwrap();
     let passphrase = passphrase();
     for medium in [volume, ext4] {
         let before = medium.to_vec();

@@ -2,7 +2,7 @@
 
 use luksmith::block::ByteLen;
 use luksmith::header::{Quoted, luks2::Requirement};
-use luksmith::{Error, Violation};
+use luksmith::{Error, Found, Violation};
 use luksmith_testkit::check_messages;
 
 /// One value per variant, in the order of the source.
@@ -89,7 +89,7 @@ fn every_error() -> Vec<Error> {
             rule: "a volume that is not encrypted is never made",
         },
         Error::AlreadyFormatted {
-            found: "a LUKS2 header",
+            found: Found::Luks(2),
         },
         Error::DmWord {
             what: "the UUID",

@@ -8,8 +8,9 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use luksmith::{
-    ExportOptions, ExportSink, OnError, SparseFile, Stream,
+    ExportOptions, ExportSink, Found, OnError, SparseFile, Stream,
     block::{BlockDevice, ByteOffset, FileDevice, FileOptions},
+    header::SignatureKind,
 };
 
 use crate::{
@@ -200,8 +201,13 @@ const fn is_block_device(_: FileType) -> bool {
 fn confirm_loss(path: &Path, old: &FileDevice, context: &Context) -> Result<(), Failure> {
     let found = luksmith::what_is_there(old);
     let found = found.map_err(|error| Failure::from(error).at(path))?;
-    // A plain file with a file system in it is most often an earlier export; a volume never is.
-    let found = found.filter(|found| old.is_block_device() || found.contains("LUKS"));
+    // A plain file with a file system in it is most often an earlier export, and the same goes for
+    // the other things that volumes hold; a volume never is, LUKS or not.
+    let is_replaceable = |found: &Found| {
+        use SignatureKind::{FileSystem, PartitionTable, Swap};
+        matches!(found.kind(), FileSystem | PartitionTable | Swap)
+    };
+    let found = found.filter(|found| old.is_block_device() || !is_replaceable(found));
     let Some(found) = found else {
         return Ok(());
     };

@@ -304,6 +304,33 @@ fn an_export_overwrites_what_has_a_mark_only_if_that_is_meant() {
         luksmith(&[&export[..], &key, more].concat()).fails(1, "holds a LUKS1 header");
         assert!(bytes(&other.disk) == before);
     }
+    // Only LUKS counted as a volume, and only where no other mark stood before its second header.
+    let integrity = test_image("integrity-crc32c").file("image");
+    let mut bitlocker = paint(5, 1 << 20);
+    bitlocker[3..11].copy_from_slice(b"-FVE-FS-");
+    bitlocker[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let mut repairable = test_image("luks2-default").file("image");
+    repairable[..4096].fill(0);
+    repairable[1080..1082].copy_from_slice(&[0x53, 0xef]);
+    for (kept, name) in [
+        (integrity, "holds a dm-integrity device"),
+        (bitlocker, "holds a BitLocker volume"),
+        (
+            repairable,
+            "holds the secondary header of a LUKS2 volume, behind an ext2",
+        ),
+    ] {
+        let out = volume.scratch.file("kept", &kept);
+        let export = [
+            "export",
+            &volume.disk,
+            &out,
+            "--volume-key-file",
+            &volume.key,
+        ];
+        luksmith(&export).fails(1, name);
+        assert!(bytes(&out) == kept);
+    }
     // A plain file is overwritten, as any copy would, also one with the mark of ext2.
     let out = volume.out();
     let mut plain = paint(3, 1 << 20);

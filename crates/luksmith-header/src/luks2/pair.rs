@@ -490,7 +490,7 @@ impl Start {
 
     /// Names the format that took the primary header's place.
     fn foreign(&self) -> Option<&'static str> {
-        let found = foreign_signature(self.raw.as_slice())?;
+        let found = foreign_signature(self.raw.as_slice())?.name();
         // The checksum field of a good header can end like a boot sector.
         let is_luks = self.raw.starts_with(&Side::Primary.magic());
         (!is_luks || found != BOOT_SECTOR).then_some(found)
