@@ -26,8 +26,11 @@ pub fn exclude_from_core_dumps() -> bool {
 ///
 /// It is that very file, not opened again by a name: the position is shared with whoever else has
 /// it, it is appended to where it was opened so, and sockets and files that this process could not
-/// open itself work too. Programs that this process starts do not get the copy. Ask before anything
-/// else is opened, or a number that nobody handed over may be one of ours.
+/// open itself work too. Programs that this process starts do not get the copy.
+///
+/// A descriptor that is closed when a program is started was opened by this process itself, such as
+/// an earlier copy, and counts as not open. Ask before anything that opens files otherwise, all the
+/// same.
 ///
 /// # Errors
 /// What the system says of a number that is not open; [`io::ErrorKind::Unsupported`] where
@@ -55,6 +58,16 @@ fn duplicate(number: libc::c_int) -> io::Result<File> {
 
     /// Lowest number of a copy: 0, 1 and 2 mean something else.
     const LOWEST: libc::c_int = 3;
+    // SAFETY: both arguments are numbers, and one that is not open is an error of the call's, which
+    // touches no memory of this process.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // No descriptor that came through `exec` has this flag, and everything opened here has it.
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
     // SAFETY: all arguments are numbers, and one that is not open is an error of the call's, which
     // touches no memory of this process.
     let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, LOWEST) };
@@ -69,12 +82,33 @@ fn duplicate(number: libc::c_int) -> io::Result<File> {
 mod tests {
     use std::{
         io::{Read as _, Seek as _, SeekFrom, Write as _},
-        os::{fd::AsRawFd as _, unix::net::UnixStream},
+        os::{
+            fd::{AsFd, AsRawFd as _},
+            unix::net::UnixStream,
+        },
     };
 
     use rustix::process::{DumpableBehavior, dumpable_behavior};
 
     use super::*;
+
+    /// Makes a descriptor look as one that this process was started with, and gives its number.
+    fn handed_over(file: &impl AsFd) -> u32 {
+        rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty()).expect("an open file");
+        u32::try_from(file.as_fd().as_raw_fd()).expect("no negative number")
+    }
+
+    /// A second argument could name the copy that was made for the first, so that one file got what
+    /// another was to get.
+    #[test]
+    fn what_this_process_opened_by_itself_is_not_inherited() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let copy = inherited(handed_over(&theirs)).unwrap();
+        for own in [ours.as_raw_fd(), copy.as_raw_fd()] {
+            let error = inherited(u32::try_from(own).unwrap()).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        }
+    }
 
     #[test]
     fn an_inherited_file_keeps_its_position_and_how_it_was_opened() {
@@ -84,7 +118,7 @@ mod tests {
         let mut given = options.read(true).append(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         given.seek(SeekFrom::Start(4)).unwrap();
-        let mut copy = inherited(u32::try_from(given.as_raw_fd()).unwrap()).unwrap();
+        let mut copy = inherited(handed_over(&given)).unwrap();
         let mut text = String::new();
         copy.read_to_string(&mut text).unwrap();
         assert_eq!(text, "456789");
@@ -101,7 +135,7 @@ mod tests {
     #[test]
     fn a_socket_is_inherited_and_a_number_that_is_not_open_is_an_error() {
         let (mut here, there) = UnixStream::pair().unwrap();
-        let mut copy = inherited(u32::try_from(there.as_raw_fd()).unwrap()).unwrap();
+        let mut copy = inherited(handed_over(&there)).unwrap();
         copy.write_all(b"key").unwrap();
         drop((copy, there));
         let mut text = String::new();

@@ -78,6 +78,20 @@ fn keys_are_written_to_and_read_from_the_descriptor_itself() {
         table(closed, &closed[..1]).fails(1, "Bad file descriptor");
     }
     assert!(bytes(&disk) == before);
+    // The first argument's copy took the number that the second one named: the volume key stood
+    // in plain behind the passphrase.
+    let both = [
+        "dm-table",
+        &disk,
+        "name",
+        "--key-fd",
+        "3",
+        "--volume-key-fd",
+        "4",
+    ];
+    let answer = luksmith_redirected("3<>\"$f\" 4>&-", &key, &both);
+    answer.fails(1, "Bad file descriptor");
+    assert!(bytes(&disk) == before && bytes(&key) == passphrase);
     table("3<\"$f\"", "3").fails(1, "--volume-key-fd 3");
     table("", "x").fails(1, "a number is expected");
 
