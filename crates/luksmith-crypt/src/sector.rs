@@ -273,6 +273,28 @@ impl SectorCipher {
         self.in_place(direction, RequestIvs::From(first), dst)
     }
 
+    /// Encrypts the sectors of `src` into `dst`, of the same length, with one IV for each, back to
+    /// back.
+    ///
+    /// # Errors
+    /// As [`in_place`](Self::in_place).
+    pub(crate) fn encrypt_with_ivs(
+        &self,
+        ivs: &[u8],
+        src: &[u8],
+        dst: &mut [u8],
+    ) -> Result<(), Error> {
+        if let Keyed::AesXts(key, _) = &self.keyed {
+            self.check(src.len())?;
+            self.check_stored(ivs, src.len())?;
+            key.encrypt_with_ivs(ivs.as_chunks().0, self.sector_size.bytes(), src, dst)
+                .expect("as many bytes as there are to encrypt");
+            return Ok(());
+        }
+        dst.copy_from_slice(src);
+        self.in_place(Direction::Encrypt, RequestIvs::Stored(ivs), dst)
+    }
+
     /// Encrypts or decrypts sectors where they are.
     pub(crate) fn in_place(
         &self,
@@ -338,7 +360,14 @@ impl SectorCipher {
         stored: &[u8],
         data: &mut [u8],
     ) -> Result<(), Error> {
-        let expected = data.len() / self.sector_size.bytes() * self.iv_bytes();
+        self.check_stored(stored, data.len())?;
+        self.with_ivs(direction, stored, data);
+        Ok(())
+    }
+
+    /// Checks that there is one IV for each sector of `data_bytes`.
+    fn check_stored(&self, stored: &[u8], data_bytes: usize) -> Result<(), Error> {
+        let expected = data_bytes / self.sector_size.bytes() * self.iv_bytes();
         if stored.len() != expected {
             return Err(Error::Length {
                 what: "the list of stored IVs",
@@ -346,7 +375,6 @@ impl SectorCipher {
                 expected,
             });
         }
-        self.with_ivs(direction, stored, data);
         Ok(())
     }
 

@@ -97,12 +97,12 @@ impl EncryptThenMac {
         data: &mut [u8],
         tuples: &mut [u8],
     ) {
-        data.copy_from_slice(plain);
         let mut batch = Batch::new();
-        let parts = data
-            .chunks_mut(BATCH * self.sector_bytes)
+        let parts = plain
+            .chunks(BATCH * self.sector_bytes)
+            .zip(data.chunks_mut(BATCH * self.sector_bytes))
             .zip(tuples.chunks_mut(BATCH * self.tuple_bytes()));
-        for (at, (data, tuples)) in parts.enumerate() {
+        for (at, ((plain, data), tuples)) in parts.enumerate() {
             let sectors = data.len() / self.sector_bytes;
             let start = self.start(first, at);
             let (ivs, _) = batch.ivs.split_at_mut(sectors * IV_BYTES);
@@ -112,7 +112,9 @@ impl EncryptThenMac {
             } else {
                 self.cipher.write_ivs(start, ivs);
             }
-            self.crypt(Direction::Encrypt, ivs, data);
+            self.cipher
+                .encrypt_with_ivs(ivs, plain, data)
+                .expect("one IV for each whole sector");
             self.tags(start, sectors, data, &mut batch);
             let ivs = batch.ivs.chunks_exact(IV_BYTES);
             let tags = batch.tags.chunks_exact(self.tag_bytes.max(1));
@@ -159,7 +161,9 @@ impl EncryptThenMac {
             let sectors = data.len() / self.sector_bytes;
             self.fill_ivs(self.start(first, at), tuples, sectors, &mut batch);
             let (ivs, _) = batch.ivs.split_at(sectors * IV_BYTES);
-            self.crypt(Direction::Decrypt, ivs, data);
+            self.cipher
+                .in_place(Direction::Decrypt, RequestIvs::Stored(ivs), data)
+                .expect("one IV for each whole sector");
         }
         wrong
     }
@@ -212,12 +216,6 @@ impl EncryptThenMac {
         for (iv, tuple) in ivs.chunks_exact_mut(IV_BYTES).zip(stored) {
             iv.copy_from_slice(tuple.split_at(self.tag_bytes).1);
         }
-    }
-
-    fn crypt(&self, direction: Direction, ivs: &[u8], data: &mut [u8]) {
-        self.cipher
-            .in_place(direction, RequestIvs::Stored(ivs), data)
-            .expect("one IV for each whole sector");
     }
 
     /// Computes the tags of a batch whose IVs are filled in.
