@@ -2,7 +2,7 @@
 
 use alloc::{vec, vec::Vec};
 
-use luksmith_block::{BlockDevice, ByteLen, ByteOffset};
+use luksmith_block::{BlockDevice, ByteLen, ByteOffset, SectorSize};
 
 use crate::{
     Error, Format, Header, Limits, Quoted, detect, device,
@@ -107,6 +107,9 @@ pub struct RestorePlan {
     pub target: Option<Header>,
     /// How many bytes of the target are overwritten.
     pub len: ByteLen,
+    /// The header's copies in the backup, from which `backup` was made: what was judged is what is
+    /// written, whatever the file says later.
+    front: Vec<u8>,
 }
 
 impl RestorePlan {
@@ -125,10 +128,8 @@ impl RestorePlan {
         B: BlockDevice + ?Sized,
         T: BlockDevice + ?Sized,
     {
-        let source = Header::read(backup, limits)?;
-        let mut start = [0; 512];
-        device::read(backup, "a header backup", ByteOffset::ZERO, &mut start)?;
-        if !matches!(detect(&start), Format::Luks1 | Format::Luks2) {
+        let (source, front) = kept(backup, limits)?;
+        if !matches!(detect(&front), Format::Luks1 | Format::Luks2) {
             return Err(Error::NotLuks);
         }
         if let Some(requirement) = source.requirements().iter().find(|known| {
@@ -158,6 +159,7 @@ impl RestorePlan {
             backup: source,
             target: there,
             len,
+            front,
         })
     }
 
@@ -169,11 +171,12 @@ impl RestorePlan {
             .is_some_and(|target| target.uuid() != self.backup.uuid())
     }
 
-    /// Overwrites the target's header and keyslot areas with the backup's, and flushes.
+    /// Overwrites the target's header with the one that was checked and its keyslot areas with the
+    /// backup's, and flushes. `backup` is only read for the areas, which open nothing unless they
+    /// go with the header.
     ///
     /// A crash in between leaves a mixture: the caller has a durable backup of the old header
-    /// before,
-    /// and repeats the restore after.
+    /// before, and repeats the restore after.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -183,7 +186,12 @@ impl RestorePlan {
         T: BlockDevice + ?Sized,
     {
         let whole = target.sector_size().byte_len().get();
-        copy(backup, 0, self.len.get(), &mut |at, bytes| {
+        let source = Kept {
+            front: &self.front,
+            areas: Some(backup),
+            size: backup.size(),
+        };
+        copy(&source, 0, self.len.get(), &mut |at, bytes| {
             let is_whole = ByteLen::of(bytes).get().is_multiple_of(whole);
             if is_whole {
                 target.write_at(at, bytes)?;
@@ -203,6 +211,78 @@ impl RestorePlan {
             Ok(())
         })?;
         target.flush()?;
+        Ok(())
+    }
+}
+
+/// Reads the header of a backup. Gives the bytes that it was made from too: both copies of LUKS2,
+/// what stands before the first area of LUKS1.
+fn kept<B: BlockDevice + ?Sized>(backup: &B, limits: &Limits) -> Result<(Header, Vec<u8>), Error> {
+    let mut wanted = front_bytes(&Header::read(backup, limits)?);
+    loop {
+        // 8 MiB at most, and more each time.
+        let mut front = vec![0; wanted];
+        device::read(backup, "a header backup", ByteOffset::ZERO, &mut front)?;
+        let source = Kept::<B> {
+            front: &front,
+            areas: None,
+            size: backup.size(),
+        };
+        let header = Header::read(&source, limits)?;
+        wanted = front_bytes(&header);
+        if wanted <= front.len() {
+            front.truncate(wanted);
+            return Ok((header, front));
+        }
+    }
+}
+
+/// Gives how many bytes before the keyslot areas make up a header.
+fn front_bytes(header: &Header) -> usize {
+    const LUKS1_BYTES: u64 = 1024;
+    let bytes = match header {
+        Header::Luks1(_) => LUKS1_BYTES,
+        Header::Luks2(header) => header.binary().hdr_size().saturating_mul(2),
+    };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// A backup whose first bytes are in memory and are never read again.
+struct Kept<'a, B: ?Sized> {
+    front: &'a [u8],
+    /// Where what follows them is read, zeros without.
+    areas: Option<&'a B>,
+    size: ByteLen,
+}
+
+impl<B: BlockDevice + ?Sized> BlockDevice for Kept<'_, B> {
+    fn size(&self) -> ByteLen {
+        self.size
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.areas
+            .map_or(SectorSize::S512, |areas| areas.sector_size())
+    }
+
+    fn read_at(&self, at: ByteOffset, buf: &mut [u8]) -> Result<(), luksmith_block::Error> {
+        match self.areas {
+            Some(areas) => areas.read_at(at, buf)?,
+            None => buf.fill(0),
+        }
+        let skip = usize::try_from(at.get()).unwrap_or(usize::MAX);
+        let front = self.front.get(skip..).unwrap_or_default();
+        for (to, from) in buf.iter_mut().zip(front) {
+            *to = *from;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, _at: ByteOffset, _data: &[u8]) -> Result<(), luksmith_block::Error> {
+        Err(luksmith_block::Error::ReadOnly)
+    }
+
+    fn flush(&self) -> Result<(), luksmith_block::Error> {
         Ok(())
     }
 }

@@ -167,6 +167,9 @@ fn a_backup_of_a_header_with_an_unreadable_copy_holds_two_good_ones() {
         let pair = Pair::read(&copy, &Limits::default()).unwrap();
         assert!(pair.both_are_current());
         assert!(RestorePlan::check(&copy, &device(&image), &Limits::default()).is_ok());
+        // Not when half of the target is overwritten already.
+        let refused = RestorePlan::check(&disk, &device(&image), &Limits::default());
+        assert!(matches!(refused, Err(Error::Device { .. })));
     }
 }
 
