@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
+use luksmith_bench::painted;
 use luksmith_simd::{Aegis128, Backend};
 
 const NONCE: [u8; 16] = [9; 16];
@@ -16,7 +17,7 @@ fn bench(c: &mut Criterion, backend: Backend, sector_bytes: usize) {
         return;
     }
     let portable = Aegis128::with_backend([7; 16], Backend::Portable).expect("always there");
-    let plain: Vec<u8> = (0..=250_u8).cycle().take(sector_bytes).collect();
+    let plain = painted(sector_bytes);
     let (mut data, mut expected) = (plain.clone(), plain);
     let tag = one.seal(&NONCE, &AD, &mut data).expect("whole blocks");
     let expected_tag = portable.seal(&NONCE, &AD, &mut expected);

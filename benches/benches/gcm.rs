@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
+use luksmith_bench::painted;
 use luksmith_simd::{Backend, GcmKey, GcmRun};
 
 /// Sector number and nonce, as dm-crypt has them.
 const AD_BYTES: usize = 20;
-
-fn painted(bytes: usize) -> Vec<u8> {
-    (0..=250_u8).cycle().take(bytes).collect()
-}
 
 /// One shape of request on one backend, after its result was compared with the portable one.
 fn bench(c: &mut Criterion, backend: Backend, key_bytes: usize, sector_bytes: usize) {

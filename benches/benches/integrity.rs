@@ -6,6 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use luksmith::integrity::{
     Devices, DigestName, FlagPolicy, FormatRequest, HashedDevice, Mode, OpenOptions, format,
 };
+use luksmith_bench::painted;
 use luksmith_block::{BlockDevice, ByteLen, ByteOffset, MemDevice, SectorSize};
 
 const KEY: &[u8] = b"the key of a keyed digest";
@@ -33,31 +34,31 @@ fn modes(c: &mut Criterion) {
     ] {
         let device = device(mode);
         for bytes in [4 << 10, 64 << 10] {
-            let data: Vec<u8> = (0..=250_u8).cycle().take(bytes).collect();
+            let data = painted(bytes);
+            let write = || {
+                for at in (0..WORKED_ON).step_by(bytes) {
+                    let place = ByteOffset::new(at as u64);
+                    device.write_at(place, &data).expect("a write");
+                    if (at + bytes).is_multiple_of(COMMIT) {
+                        device.flush().expect("a flush");
+                    }
+                }
+            };
+            let mut found = vec![0; bytes];
+            let mut read = || {
+                for at in (0..WORKED_ON).step_by(bytes) {
+                    let place = ByteOffset::new(at as u64);
+                    device.read_at(place, &mut found).expect("a read");
+                }
+                found == data
+            };
+            write();
+            assert!(read(), "{name} reads what was written");
             let mut group = c.benchmark_group(format!("integrity/{name}"));
             group.sample_size(10);
             group.throughput(Throughput::Bytes(WORKED_ON as u64));
-            group.bench_function(format!("write/{bytes}"), |b| {
-                b.iter(|| {
-                    for at in (0..WORKED_ON).step_by(bytes) {
-                        let place = ByteOffset::new(at as u64);
-                        device.write_at(place, &data).expect("a write");
-                        if (at + bytes).is_multiple_of(COMMIT) {
-                            device.flush().expect("a flush");
-                        }
-                    }
-                });
-            });
-            let mut found = vec![0; bytes];
-            group.bench_function(format!("read/{bytes}"), |b| {
-                b.iter(|| {
-                    for at in (0..WORKED_ON).step_by(bytes) {
-                        let place = ByteOffset::new(at as u64);
-                        device.read_at(place, &mut found).expect("a read");
-                    }
-                });
-            });
-            assert!(found == data, "{name} reads what was written");
+            group.bench_function(format!("write/{bytes}"), |b| b.iter(write));
+            group.bench_function(format!("read/{bytes}"), |b| b.iter(&mut read));
         }
     }
 }

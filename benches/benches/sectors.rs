@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use luksmith_bench::painted;
 use luksmith_block::{BlockDevice, ByteLen, ByteOffset, MemDevice, SectorNumber, SectorSize};
 use luksmith_crypt::{CipherSpec, CryptDevice, SectorCipher};
 
@@ -23,10 +24,6 @@ const SPECS: [(&str, usize); 11] = [
     ("xchacha12,aes-adiantum-plain64", 32),
     ("xchacha20,aes-adiantum-plain64", 32),
 ];
-
-fn painted(bytes: usize) -> Vec<u8> {
-    (0..=250_u8).cycle().take(bytes).collect()
-}
 
 fn cipher(spec: &str, key_bytes: usize, size: SectorSize) -> SectorCipher {
     let spec = CipherSpec::parse(spec).expect("a cipher that exists");

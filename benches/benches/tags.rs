@@ -1,20 +1,16 @@
-//! Tags of runs of sectors, and sealed runs: `tags/<hash>/sector<bytes>/run<sectors>/<backend>`.
+//! Tags of runs of sectors: `tags/<hash>/sector<bytes>/run<sectors>/<backend>`, and sealed runs:
+//! `sealed/aes256-hmac-sha256/<verb>/sector<bytes>/run<sectors>/<backends>`.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use luksmith_simd::{
-    HashBackend, Run, TagKey, XtsKey, crc32c, crc32c_tags, open_in_place, seal_in_place,
-};
+use luksmith_bench::painted;
+use luksmith_simd::{Backend, HashBackend, Run, TagKey, XtsKey, crc32c_tags_by, open, seal};
 
 const KEY: &[u8] = b"a key of 32 bytes, or so it says";
 /// Sector number and IV.
 const PREFIX_BYTES: usize = 24;
 const REQUEST: usize = 64 << 10;
-
-fn pattern(bytes: usize) -> Vec<u8> {
-    (0..251).cycle().take(bytes).collect()
-}
 
 type NewKey = fn() -> TagKey;
 
@@ -26,8 +22,8 @@ fn tags(c: &mut Criterion) {
     ];
     for (name, key) in keys {
         for (sector_bytes, sectors) in [(4096, 1), (4096, 2), (4096, 8), (4096, 16), (512, 128)] {
-            let data = pattern(sectors * sector_bytes);
-            let prefixes = pattern(sectors * PREFIX_BYTES);
+            let data = painted(sectors * sector_bytes);
+            let prefixes = painted(sectors * PREFIX_BYTES);
             let mut expected: Option<Vec<u8>> = None;
             let mut group =
                 c.benchmark_group(format!("tags/{name}/sector{sector_bytes}/run{sectors}"));
@@ -58,9 +54,8 @@ fn tags(c: &mut Criterion) {
     }
 }
 
+/// Every backend of the cipher with every one of the hash.
 fn sealed(c: &mut Criterion) {
-    let xts = XtsKey::new(&[7; 64]).expect("64 bytes");
-    let mac = TagKey::hmac_sha256(KEY);
     for sector_bytes in [512, 4096] {
         let sectors = REQUEST / sector_bytes;
         let run = Run {
@@ -68,41 +63,57 @@ fn sealed(c: &mut Criterion) {
             step: sector_bytes as u64 / 512,
             sector_bytes,
         };
-        let mut data = pattern(REQUEST);
-        let mut tags = vec![0; sectors * 32];
-        let mut group = c.benchmark_group(format!(
-            "sealed/aes256-hmac-sha256/sector{sector_bytes}/run{sectors}"
-        ));
+        let plain = painted(REQUEST);
+        let mut expected: Option<(Vec<u8>, Vec<u8>)> = None;
+        let mut group = c.benchmark_group("sealed/aes256-hmac-sha256");
         group.throughput(Throughput::Bytes(REQUEST as u64));
-        group.bench_function("seal", |b| {
-            b.iter(|| seal_in_place(&xts, &mac, run, 0, &mut data, &mut tags).expect("shapes fit"));
-        });
-        let mut plain = pattern(REQUEST);
-        seal_in_place(&xts, &mac, run, 0, &mut plain, &mut tags).expect("shapes fit");
-        let ciphertext = plain.clone();
-        open_in_place(&xts, &mac, run, 0, &mut plain, &tags).expect("true tags");
-        assert_eq!(plain, pattern(REQUEST));
-        group.bench_function("copy-and-open", |b| {
-            b.iter(|| {
-                plain.copy_from_slice(&ciphertext);
-                open_in_place(&xts, &mac, run, 0, &mut plain, &tags).expect("true tags");
-            });
-        });
+        for (backend, hash) in
+            Backend::available().flat_map(|one| HashBackend::available().map(move |two| (one, two)))
+        {
+            let xts = XtsKey::with_backend(&[7; 64], backend).expect("an available backend");
+            let mac = TagKey::hmac_sha256(KEY).with_backend(hash);
+            let mac = mac.expect("an available backend");
+            let (mut sealed, mut tags) = (vec![0; REQUEST], vec![0; sectors * 32]);
+            let mut seal =
+                || seal(&xts, &mac, run, 0, &plain, &mut sealed, &mut tags).expect("shapes fit");
+            let path = format!("sector{sector_bytes}/run{sectors}/{backend}+{hash}");
+            seal();
+            group.bench_function(format!("seal/{path}"), |b| b.iter(&mut seal));
+            let made = (sealed, tags);
+            let same = *expected.get_or_insert_with(|| made.clone()) == made;
+            assert!(same, "{backend}+{hash}");
+            let (sealed, tags) = made;
+            let mut opened = vec![0; REQUEST];
+            let mut open =
+                || open(&xts, &mac, run, 0, &sealed, &tags, &mut opened).expect("true tags");
+            open();
+            group.bench_function(format!("open/{path}"), |b| b.iter(&mut open));
+            assert!(opened == plain, "{backend}+{hash}");
+        }
     }
 }
 
 fn checksums(c: &mut Criterion) {
-    assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     for sector_bytes in [512, 4096] {
-        let data = pattern(REQUEST);
-        let mut out = vec![0; REQUEST / sector_bytes * 4];
-        let mut group = c.benchmark_group(format!("tags/crc32c/sector{sector_bytes}"));
+        let sectors = REQUEST / sector_bytes;
+        let data = painted(REQUEST);
+        let mut expected: Option<Vec<u8>> = None;
+        let mut group = c.benchmark_group(format!("tags/crc32c/sector{sector_bytes}/run{sectors}"));
         group.throughput(Throughput::Bytes(REQUEST as u64));
-        group.bench_function("best", |b| {
-            b.iter(|| {
-                crc32c_tags(&[], 0, sector_bytes, black_box(&data), &mut out).expect("shapes fit");
-            });
-        });
+        for backend in Backend::available() {
+            let mut out = vec![0; sectors * 4];
+            let mut tags = || {
+                let data = black_box(&data);
+                crc32c_tags_by(backend, &[], 0, sector_bytes, data, &mut out).expect("shapes fit");
+            };
+            tags();
+            group.bench_function(backend.name(), |b| b.iter(&mut tags));
+            assert_eq!(
+                *expected.get_or_insert_with(|| out.clone()),
+                out,
+                "{backend}"
+            );
+        }
     }
 }
 

@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
+use luksmith_bench::painted;
 use luksmith_simd::{Backend, Run, XtsKey};
-
-fn painted(bytes: usize) -> Vec<u8> {
-    (0..=250_u8).cycle().take(bytes).collect()
-}
 
 fn run(sector_bytes: usize) -> Run {
     Run {
