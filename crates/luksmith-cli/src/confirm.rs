@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::{
     context::Context,
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, one_line},
 };
 
 /// What holds where nobody can be asked: standard input is no terminal, and `-q` is not given.
@@ -29,8 +29,7 @@ pub(crate) fn confirm(warning: &str, unasked: Unasked, context: &Context) -> Res
             ))),
         };
     }
-    let question =
-        format!("\nWARNING: {warning}.\nAre you sure? (Type 'YES' in capital letters): ");
+    let question = question(warning);
     let mut answer = String::new();
     let read = io::stderr()
         .write_all(question.as_bytes())
@@ -39,5 +38,26 @@ pub(crate) fn confirm(warning: &str, unasked: Unasked, context: &Context) -> Res
     match answer.trim_end() {
         "YES" => Ok(()),
         _ => Err(Failure::new(Kind::Cancelled, "nothing was changed")),
+    }
+}
+
+/// The warning may name what a header says, which must not rewrite what is asked.
+fn question(warning: &str) -> String {
+    let warning = one_line(warning);
+    format!("\nWARNING: {warning}.\nAre you sure? (Type 'YES' in capital letters): ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The UUID of a hostile backup took the warning off the terminal and hid what follows it.
+    #[test]
+    fn a_header_does_not_rewrite_the_question() {
+        let uuid = "\x1b[1A\x1b[2K\rharmless\x1b[8m\n\u{202e}";
+        let asked = question(&format!("the backup belongs to another volume, {uuid}"));
+        let wanted = "\nWARNING: the backup belongs to another volume, \\u{1b}[1A\\u{1b}[2K\\rharmless\
+                      \\u{1b}[8m\\n\\u{202e}.\nAre you sure? (Type 'YES' in capital letters): ";
+        assert_eq!(asked, wanted);
     }
 }

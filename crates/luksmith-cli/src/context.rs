@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 
-use crate::failure::{Failure, Kind, one_line, with_options};
+use crate::failure::{Failure, Kind, commands, one_line, with_options};
 
 /// Options of every action.
 #[derive(Args, Clone, Debug, Default)]
@@ -43,9 +43,32 @@ impl Context {
     }
 }
 
-/// Writes lines to standard error. Where nobody takes them, the exit status still says how it went.
+/// Writes lines to standard error, without what else than lines their text may do to a terminal.
+/// Where nobody takes them, the exit status still says how it went.
 pub(crate) fn tell(lines: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", lines.trim_end_matches('\n'));
+    let mut out = io::stderr().lock();
+    let shown = for_a_terminal(&mut out, lines.trim_end_matches('\n'));
+    let _ = shown.and_then(|()| writeln!(out));
+}
+
+/// Writes an object to standard error for a program, which may still show it to somebody.
+pub(crate) fn tell_json(object: &serde_json::Value) {
+    let _ = writeln!(io::stderr().lock(), "{}", json_line(object));
+}
+
+/// As text on one line, escaped as JSON has it.
+fn json_line(object: &serde_json::Value) -> String {
+    let text = object.to_string();
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Only in strings, and below 2^16.
+        if commands(c) {
+            line.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 /// Writes a result to standard output. A terminal gets no control characters that a header, which
@@ -67,10 +90,10 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Escapes control characters, but for the ends of lines and tabs. In pieces: a key may be in the
+/// Escapes what a terminal would not show, but for the ends of lines and tabs. In pieces: a key may be in the
 /// text, which is not copied here.
 fn for_a_terminal(out: &mut impl Write, text: &str) -> io::Result<()> {
-    let is_odd = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let is_odd = |c: char| commands(c) && c != '\n' && c != '\t';
     for piece in text.split_inclusive(is_odd) {
         match piece.chars().next_back().filter(|last| is_odd(*last)) {
             Some(last) => {
@@ -89,10 +112,20 @@ mod tests {
 
     #[test]
     fn a_label_does_not_command_the_terminal() {
-        let hostile = "Label: \t\x1b]0;x\x07\u{9b}2J\u{7f}\r caf\u{e9}\n";
-        let shown = "Label: \t\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{7f}\\r caf\u{e9}\n";
+        let hostile = "Label: \t\x1b]0;x\x07\u{9b}2J\u{7f}\r caf\u{e9}\u{202e}\n";
+        let shown = "Label: \t\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{7f}\\r caf\u{e9}\\u{202e}\n";
         let mut out = Vec::new();
         for_a_terminal(&mut out, hostile).expect("a vector");
         assert_eq!(String::from_utf8(out).as_deref(), Ok(shown));
+    }
+
+    #[test]
+    fn an_object_says_the_same_when_its_texts_command_no_terminal() {
+        let text = "\x1b[2J\u{7f}\u{9b}\u{202e}caf\u{e9}\n";
+        let object = serde_json::json!({ "message": text });
+        let line = json_line(&object);
+        let wanted = "{\"message\":\"\\u001b[2J\\u007f\\u009b\\u202ecaf\u{e9}\\n\"}";
+        assert_eq!(line, wanted);
+        assert_eq!(line.parse::<serde_json::Value>().expect("JSON"), object);
     }
 }

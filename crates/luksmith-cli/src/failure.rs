@@ -1,10 +1,10 @@
 //! What goes wrong, how it is told, and which exit status it gives.
 
-use std::{error::Error as StdError, path::Path};
+use std::{error::Error as StdError, ops::RangeInclusive, path::Path};
 
 use luksmith::{ErrorKind, block, header, keyslot};
 
-use crate::context::{Context, tell};
+use crate::context::{Context, tell, tell_json};
 
 /// What went wrong, with the name that scripts see and the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Failure {
             let warning = serde_json::json!({
                 "warning": { "kind": self.kind.name(), "message": self.message }
             });
-            tell(&warning.to_string());
+            tell_json(&warning);
         } else {
             tell(&format!("luksmith: warning: {}", one_line(&self.message)));
         }
@@ -148,7 +148,7 @@ impl Failure {
                     "status": self.status(),
                 }
             });
-            tell(&error.to_string());
+            tell_json(&error);
             return;
         }
         if self.quiet && !context.verbose {
@@ -226,11 +226,23 @@ pub(crate) fn with_options(message: String) -> String {
 pub(crate) fn one_line(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let escape = c.is_control().then(|| c.escape_default());
-            let plain = (!c.is_control()).then_some(c);
+            let escape = commands(c).then(|| c.escape_default());
+            let plain = (!commands(c)).then_some(c);
             escape.into_iter().flatten().chain(plain)
         })
         .collect()
+}
+
+/// Tells whether a terminal does something else than show this character: control characters, and
+/// those that turn around the order in which the ones beside them are shown.
+pub(crate) fn commands(c: char) -> bool {
+    const TURNS: [RangeInclusive<char>; 4] = [
+        '\u{61c}'..='\u{61c}',
+        '\u{200e}'..='\u{200f}',
+        '\u{202a}'..='\u{202e}',
+        '\u{2066}'..='\u{2069}',
+    ];
+    c.is_control() || TURNS.iter().any(|range| range.contains(&c))
 }
 
 impl From<luksmith::Error> for Failure {
@@ -312,7 +324,11 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_whatever_the_name_holds() {
-        assert_eq!(one_line("a\nb\x1b[31m\u{e9}"), "a\\nb\\u{1b}[31m\u{e9}");
+        let hostile = "a\nb\x1b[31m\u{e9}\u{202e}\u{2067}";
+        assert_eq!(
+            one_line(hostile),
+            "a\\nb\\u{1b}[31m\u{e9}\\u{202e}\\u{2067}"
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
     context::Context,
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, one_line},
     size::parse_size,
 };
 
@@ -409,7 +409,7 @@ fn ask(prompt: &str) -> Result<Passphrase, Failure> {
 }
 
 fn typed(prompt: &str) -> Result<Zeroizing<String>, Failure> {
-    rpassword::prompt_password(prompt)
+    rpassword::prompt_password(one_line(prompt))
         .map(Zeroizing::new)
         .map_err(|error| Failure::caller(format!("the terminal gives no passphrase: {error}")))
 }
