@@ -90,8 +90,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Escapes what a terminal would not show, but for the ends of lines and tabs. In pieces: a key may be in the
-/// text, which is not copied here.
+/// Escapes what a terminal would not show, but for the ends of lines and tabs. In pieces: a key may
+/// be in the text, which is not copied here.
 fn for_a_terminal(out: &mut impl Write, text: &str) -> io::Result<()> {
     let is_odd = |c: char| commands(c) && c != '\n' && c != '\t';
     for piece in text.split_inclusive(is_odd) {

@@ -241,9 +241,12 @@ where
     /// Gives the numbers of the keyslots that hold the volume's key, unbound ones left out.
     #[must_use]
     pub fn volume_keyslots(&self) -> Vec<u32> {
-        match self.header {
-            Header::Luks1(_) => self.enabled_luks1(),
-            _ => self.bound_luks2(),
+        match &*self.header {
+            Header::Luks2(header) => {
+                let keyslots = header.metadata().volume_keyslots();
+                keyslots.filter_map(|slot| slot.id).collect()
+            }
+            _ => self.enabled_luks1(),
         }
     }
 

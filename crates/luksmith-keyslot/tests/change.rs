@@ -18,7 +18,7 @@ use luksmith_keyslot::{
     change::{Changer, FileBackup, HeaderBackup as _, KeyslotPlan, LastKeyslot},
     unlock::{Scope, Unlock, UnlockOptions, Unlocked, unlock as unlock_header},
 };
-use luksmith_testkit::{FaultDevice, FaultPlan, Prng};
+use luksmith_testkit::{FaultDevice, FaultPlan, Prng, mangled::Draft2};
 
 const FIRST: &str = "correct horse battery staple";
 
@@ -171,6 +171,41 @@ fn no_area_is_touched_if_the_header_copy_that_seems_newer_forbids_the_update() {
     let error = refused(&bytes, |changer| changer.erase().map(|_| ()));
     assert!(is_refused(&error), "{error}");
     assert!(opens(&device(&bytes), FIRST));
+}
+
+/// Keyslots of a type that is not known stayed, and the key in them with whoever knows the type.
+#[test]
+fn an_erase_takes_the_keyslots_of_every_type_and_of_every_digest_of_the_volume() {
+    let mut draft = Draft2::new(&image("luks2-many-slots.img"));
+    draft.set("digests/0/keyslots", r#"["5","0"]"#);
+    draft.set("keyslots/1/type", r#""tpm""#);
+    let second = r#"{"type":"pbkdf2","keyslots":["1"],"segments":["0"]}"#;
+    draft.set("digests/1", second);
+    let device = device(&draft.into_image());
+    let (erased, header) = with(&device, |changer| {
+        let keyslots = changer.volume_keyslots();
+        // In the order of the text, as they are tried and dumped.
+        assert_eq!(keyslots, [0, 5, 1]);
+        changer.erase()
+    });
+    assert_eq!(erased, Ok(vec![0, 5, 1]));
+    assert!(header.keyslots().is_empty());
+}
+
+/// Only the area of a re-encryption holds no key, and what opens nothing of the volume stays.
+#[test]
+fn an_erase_leaves_unbound_keyslots() {
+    let mut draft = Draft2::new(&image("luks2-many-slots.img"));
+    draft.set("digests/0/keyslots", r#"["5","0"]"#);
+    draft.set(
+        "digests/1",
+        r#"{"type":"pbkdf2","keyslots":["1"],"segments":[]}"#,
+    );
+    let device = device(&draft.into_image());
+    let (erased, header) = with(&device, |changer| changer.erase());
+    assert_eq!(erased, Ok(vec![0, 5]));
+    let left: Vec<_> = header.keyslots().iter().map(|slot| slot.id).collect();
+    assert_eq!(left, [Some(1)]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use luksmith::{
     block::Control,
-    header::{Header, Priority},
+    header::{Header, Keyslot, KeyslotKind, Priority},
     keyslot::{
         Error,
         change::{FileBackup, HeaderBackup, LastKeyslot},
@@ -231,7 +231,13 @@ impl KillSlot {
             }
             let last = last(changer, self.slot, context)?;
             let mut others = changer.volume_keyslots();
-            others.retain(|id| *id != self.slot);
+            let is_known = |slot: &Keyslot| matches!(slot.kind, KeyslotKind::Luks2 { .. });
+            let opens = |id| {
+                slots
+                    .iter()
+                    .any(|slot| slot.id == Some(id) && is_known(slot))
+            };
+            others.retain(|id| *id != self.slot && opens(*id));
             // Whoever kills a keyslot shows that another one will still open the volume. With -q a
             // key that is named is still held against the others, as cryptsetup does it.
             if !others.is_empty() && (!context.batch || self.keys.is_named()) {

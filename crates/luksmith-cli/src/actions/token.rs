@@ -58,7 +58,7 @@ pub(crate) struct Token {
     #[arg(long, value_name = "TEXT")]
     key_description: Option<String>,
 
-    /// The keyslot that the token is for [default: all of the volume]
+    /// The keyslot that the token is for [default: all there are]
     #[arg(short = 'S', long, value_name = "N")]
     key_slot: Option<u32>,
 
@@ -121,7 +121,10 @@ impl Token {
             let slots = match self.key_slot {
                 Some(number) => vec![number],
                 None if self.unbound => Vec::new(),
-                None => volume_keyslots(header),
+                None => {
+                    let keyslots = header.metadata().keyslots().iter();
+                    keyslots.filter_map(|slot| slot.id).collect()
+                }
             };
             let mut token = Object::new();
             token.set("type", Value::string("luks2-keyring"));
@@ -233,17 +236,6 @@ impl Token {
 
 fn no_tokens() -> Failure {
     Failure::new(Kind::UNSUPPORTED, "a LUKS1 header has no tokens")
-}
-
-/// The keyslots of the volume's key, in the header's order.
-fn volume_keyslots(header: &luks2::Header) -> Vec<u32> {
-    let metadata = header.metadata();
-    let digest = metadata
-        .default_segment()
-        .and_then(|segment| metadata.digest_of_segment(segment.id));
-    let ids = metadata.keyslots().iter().filter_map(|slot| slot.id);
-    ids.filter(|id| digest.is_some_and(|digest| digest.keyslots.contains(id)))
-        .collect()
 }
 
 fn numbers(list: &[u32]) -> Value {

@@ -303,6 +303,20 @@ fn label_subsystem_priority_and_uuid_are_set() {
         .fails(1, "a LUKS1 header has no label");
 }
 
+/// Those of the volume alone, by a list of the command's own; cryptsetup 2.8.8 takes every keyslot.
+#[test]
+fn a_token_for_no_keyslot_in_particular_is_for_all_of_them() {
+    let disk = Disk::new("luks2-unbound");
+    let slots = disk.json()["keyslots"].as_object().expect("keyslots").len();
+    let add = ["token", "add", "--key-description", "k"];
+    assert_eq!(disk.run(&add, &[]).text(), "");
+    let json = disk.json();
+    let listed = json["tokens"]["0"]["keyslots"].as_array().expect("a list");
+    assert_eq!(listed.len(), slots);
+    let bound = json["digests"]["0"]["keyslots"].as_array().expect("a list");
+    assert!(bound.len() < slots, "one is unbound");
+}
+
 #[test]
 fn tokens_come_and_go() {
     let disk = Disk::new("luks2-many-slots");

@@ -8,7 +8,7 @@ use super::{requirement::Requirement, validate, views};
 use crate::{
     Error, Limits,
     json::{self, Object, ParseLimits},
-    objects::{Digest, Keyslot, Segment, Token},
+    objects::{Digest, Keyslot, KeyslotKind, Segment, Token},
 };
 
 /// Metadata that obey every rule.
@@ -153,6 +153,23 @@ impl Metadata {
             .iter()
             .find(|segment| segment.flags.iter().any(|flag| flag == "backup-final"));
         flagged.or_else(|| self.segments.first())
+    }
+
+    /// Gives the keyslots that hold the volume's key, in the order of the text: those of every
+    /// digest that lists the [default segment](Self::default_segment), of any type that holds a
+    /// key.
+    ///
+    /// Unlocking goes by the first of these digests; so that nothing is left of the key, removing
+    /// goes by all of them, as cryptsetup 2.8.8 does.
+    pub fn volume_keyslots(&self) -> impl Iterator<Item = &Keyslot> {
+        let segment = self.default_segment().map(|segment| segment.id);
+        self.keyslots.iter().filter(move |slot| {
+            let is_bound = |digest: &Digest| {
+                slot.id.is_some_and(|id| digest.keyslots.contains(&id))
+                    && segment.is_some_and(|id| digest.segments.contains(&id))
+            };
+            !matches!(slot.kind, KeyslotKind::Reencrypt { .. }) && self.digests.iter().any(is_bound)
+        })
     }
 
     /// Gives the tokens in the order of the text.

@@ -219,25 +219,6 @@ where
         self.write_header(next)
     }
 
-    /// Gives the keyslots of the default segment's key.
-    pub(super) fn bound_luks2(&self) -> Vec<u32> {
-        let Header::Luks2(header) = &*self.header else {
-            return Vec::new();
-        };
-        let metadata = header.metadata();
-        let segment = metadata.default_segment().map(|segment| segment.id);
-        metadata
-            .digests()
-            .iter()
-            .filter(|digest| segment.is_some_and(|id| digest.segments.contains(&id)))
-            .flat_map(|digest| digest.keyslots.iter().copied())
-            .filter(|&id| {
-                let slot = metadata.keyslot(id);
-                slot.is_some_and(|slot| matches!(slot.kind, KeyslotKind::Luks2 { .. }))
-            })
-            .collect()
-    }
-
     pub(super) fn set_priority_luks2(
         &mut self,
         keyslot: u32,
