@@ -13,6 +13,8 @@ use std::{
     process::Command,
 };
 
+use luksmith_testkit::Cryptsetup;
+
 use crate::{
     Failure, Result,
     command::{output, root},
@@ -31,7 +33,7 @@ const USERLAND: [&str; 6] = [
 ];
 
 /// The suite with the newest cryptsetup and Linux, with which the records are made.
-pub(crate) const NEWEST: &str = "sid";
+pub(crate) const NEWEST: &str = Cryptsetup::NEWEST_SUITE;
 
 /// First process of the booted system.
 const INIT: &str = include_str!("oracle/init.sh");

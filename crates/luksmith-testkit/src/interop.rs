@@ -38,14 +38,19 @@ pub fn oracle() -> Option<Oracle> {
 /// If it is missing and [required](is_required).
 #[must_use]
 pub fn program(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file());
+    let found = on_path(name);
     if found.is_none() {
         missing(&format!("no program {name} on this machine"));
     }
     found
+}
+
+/// Gives the path of a program on this machine, if it is there.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 /// Puts a key into the keyring of this session for ten minutes, where the programs that a test
