@@ -1,5 +1,7 @@
 //! What the machine itself can do: the rates that no kernel can pass.
 
+use std::hint::black_box;
+
 use crate::harness::{Case, Contender};
 
 /// Instructions in one call of a rate measurement.
@@ -12,17 +14,26 @@ pub const INSTRUCTIONS: usize = 12 * 1000;
     reason = "one line for each instruction; the comment below is for all"
 )]
 fn instructions() -> Vec<(&'static str, fn())> {
+    use luksmith_simd::Backend;
+
     let mut list: Vec<(&'static str, fn())> = Vec::new();
     let mut add = |name, work| list.push((name, work));
+    let aes: [(&str, Backend, fn()); 3] = [
+        ("machine/aesenc128", Backend::AesNi, || {
+            black_box(Backend::AesNi.aes_rounds(INSTRUCTIONS));
+        }),
+        ("machine/aesenc256", Backend::Vaes256, || {
+            black_box(Backend::Vaes256.aes_rounds(INSTRUCTIONS * 2));
+        }),
+        ("machine/aesenc512", Backend::Vaes512, || {
+            black_box(Backend::Vaes512.aes_rounds(INSTRUCTIONS * 4));
+        }),
+    ];
+    for (name, _, work) in aes.into_iter().filter(|(_, one, _)| one.is_available()) {
+        add(name, work);
+    }
     // SAFETY of the calls: each runs only where its features were detected right here.
-    if std::is_x86_feature_detected!("aes") {
-        add("machine/aesenc128", || unsafe { x86::aesenc128() });
-    }
-    if std::is_x86_feature_detected!("vaes") && std::is_x86_feature_detected!("avx2") {
-        add("machine/aesenc256", || unsafe { x86::aesenc256() });
-    }
-    if std::is_x86_feature_detected!("vaes") && std::is_x86_feature_detected!("avx512f") {
-        add("machine/aesenc512", || unsafe { x86::aesenc512() });
+    if std::is_x86_feature_detected!("vpclmulqdq") && std::is_x86_feature_detected!("avx512f") {
         add("machine/clmul512", || unsafe { x86::clmul512() });
     }
     if std::is_x86_feature_detected!("avx512f") {
@@ -112,7 +123,7 @@ pub fn copies() -> Vec<Case<'static>> {
     [("l2", 64 << 10), ("memory", 64 << 20)]
         .map(|(name, bytes)| {
             let (src, mut dst) = (vec![1_u8; bytes], vec![0_u8; bytes]);
-            let work = move || dst.copy_from_slice(std::hint::black_box(&src));
+            let work = move || dst.copy_from_slice(black_box(&src));
             Case {
                 row: "machine",
                 name: format!("machine/copy/{name}"),
@@ -203,19 +214,6 @@ mod x86 {
         sha256rnds2_chain "sha,sse4.1" xmm_reg _mm_setzero_si128 "sha256rnds2 {0}, {0}, xmm0" 1;
     }
 
-    rate!(aesenc128, "aes", _mm_setzero_si128(), _mm_aesenc_si128);
-    rate!(
-        aesenc256,
-        "avx2,vaes",
-        _mm256_setzero_si256(),
-        _mm256_aesenc_epi128
-    );
-    rate!(
-        aesenc512,
-        "avx512f,vaes",
-        _mm512_setzero_si512(),
-        _mm512_aesenc_epi128
-    );
     rate!(
         clmul512,
         "avx512f,vpclmulqdq",

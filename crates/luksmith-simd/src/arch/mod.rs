@@ -44,7 +44,7 @@ mod no_aes;
     target_endian = "little",
     not(miri)
 ))]
-pub(crate) use aarch64::{ArmXts as VectorXts, has_aes};
+pub(crate) use aarch64::{ArmXts as VectorXts, aes_rounds, has_aes};
 #[cfg(not(any(
     all(target_arch = "x86_64", target_feature = "sse2", not(miri)),
     all(
@@ -54,9 +54,9 @@ pub(crate) use aarch64::{ArmXts as VectorXts, has_aes};
         not(miri)
     )
 )))]
-pub(crate) use no_aes::{NoXts as VectorXts, has_aes};
+pub(crate) use no_aes::{NoXts as VectorXts, aes_rounds, has_aes};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri)))]
-pub(crate) use x86_64::{has_aes, xts::X86Xts as VectorXts};
+pub(crate) use x86_64::{has_aes, rounds::aes_rounds, xts::X86Xts as VectorXts};
 
 #[cfg(all(
     feature = "gcm",

@@ -10,6 +10,11 @@ pub(crate) fn has_aes(_backend: Backend) -> bool {
     false
 }
 
+/// AES rounds alone, for which there are no instructions.
+pub(crate) fn aes_rounds(_: Backend, _blocks: usize) -> Option<()> {
+    None
+}
+
 /// A key for vector kernels, of which there are none.
 pub(crate) enum NoXts {}
 

@@ -15,6 +15,13 @@ pub(crate) fn has_aes(backend: Backend) -> bool {
     backend == Backend::Aarch64 && NeonAes::detect().is_some()
 }
 
+/// A round on each of `blocks` blocks, rounded up to a multiple of 48; `None` where `backend` has
+/// no instructions for it here.
+pub(crate) fn aes_rounds(backend: Backend, blocks: usize) -> Option<()> {
+    neon::rounds(detect(backend)?, blocks);
+    Some(())
+}
+
 /// An XTS key expanded for Arm's AES instructions. The schedules wipe themselves.
 pub(crate) struct ArmXts {
     cpu: NeonAes,

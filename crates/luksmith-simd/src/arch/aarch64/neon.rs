@@ -52,6 +52,27 @@ pub(crate) fn xts<const N: usize, const DECRYPT: bool>(
     }
 }
 
+/// Rounds alone, on chains that do not wait for each other: more than cover the latency of one.
+pub(crate) fn rounds(_cpu: NeonAes, blocks: usize) {
+    const CHAINS: usize = 12;
+    #[target_feature(enable = "aes")]
+    fn run(steps: usize) {
+        let zero = vdupq_n_u8(0);
+        let (mut chains, key) = black_box(([zero; CHAINS], zero));
+        for _ in 0..steps {
+            for chain in &mut chains {
+                *chain = vaesmcq_u8(vaeseq_u8(*chain, key));
+            }
+        }
+        black_box(chains);
+    }
+    #[expect(unsafe_code, reason = "call of a function with a target feature")]
+    // SAFETY: a `NeonAes` exists only if `NeonAes::detect` saw `aes` on this machine.
+    unsafe {
+        run(blocks.div_ceil(48) * 4);
+    }
+}
+
 /// Sectors of any size. The tweaks of eight sectors are encrypted together, and the tweaks of the
 /// next step are ready before the rounds of the current step start.
 #[target_feature(enable = "aes")]

@@ -14,6 +14,7 @@ mod gcm_schedule;
 mod lanes;
 mod pbkdf2_sha512;
 mod pbkdf2_shani;
+pub(crate) mod rounds;
 pub(crate) mod schedule;
 pub(crate) mod sha2;
 mod sha256_avx2;
