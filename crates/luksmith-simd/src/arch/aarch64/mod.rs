@@ -18,7 +18,7 @@ pub(crate) fn has_aes(backend: Backend) -> bool {
 /// A round on each of `blocks` blocks, rounded up to a multiple of 48; `None` where `backend` has
 /// no instructions for it here.
 pub(crate) fn aes_rounds(backend: Backend, blocks: usize) -> Option<()> {
-    neon::rounds(detect(backend)?, blocks);
+    neon::rounds_alone(detect(backend)?, blocks);
     Some(())
 }
 

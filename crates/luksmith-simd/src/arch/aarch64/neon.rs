@@ -53,7 +53,7 @@ pub(crate) fn xts<const N: usize, const DECRYPT: bool>(
 }
 
 /// Rounds alone, on chains that do not wait for each other: more than cover the latency of one.
-pub(crate) fn rounds(_cpu: NeonAes, blocks: usize) {
+pub(crate) fn rounds_alone(_cpu: NeonAes, blocks: usize) {
     const CHAINS: usize = 12;
     #[target_feature(enable = "aes")]
     fn run(steps: usize) {
