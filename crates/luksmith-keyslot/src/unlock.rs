@@ -67,6 +67,7 @@ pub enum Scope {
 #[derive(Clone, Debug, Default)]
 pub struct UnlockOptions {
     keyslot: Option<u32>,
+    all_but: Option<u32>,
     scope: Scope,
     null_cipher: NullCipherKeyslots,
     key_bytes: Option<u32>,
@@ -83,6 +84,14 @@ impl UnlockOptions {
     #[must_use]
     pub const fn keyslot(mut self, keyslot: u32) -> Self {
         self.keyslot = Some(keyslot);
+        self
+    }
+
+    /// Tries the keyslots but this one, whatever their priority: so that whoever removes it shows
+    /// that another one is left that opens.
+    #[must_use]
+    pub const fn all_but(mut self, keyslot: u32) -> Self {
+        self.all_but = Some(keyslot);
         self
     }
 
@@ -234,7 +243,7 @@ impl View {
         effort: &mut Effort<'_>,
     ) -> Result<Unlocked, Error> {
         let mut report = Report::default();
-        for (place, slot) in self.order(options.keyslot)? {
+        for (place, slot) in self.order(options)? {
             let id = match self.is_candidate(slot, options) {
                 Ok(id) => id,
                 Err(why) => {
@@ -272,9 +281,13 @@ impl View {
 
     /// Gives the keyslots in the order in which they are tried, with their places in the header:
     /// the preferred ones, then all others. Only the one asked for, if one is.
-    fn order(&self, keyslot: Option<u32>) -> Result<Vec<(usize, &Keyslot)>, Error> {
-        let all = || self.keyslots.iter().enumerate();
-        if let Some(keyslot) = keyslot {
+    fn order(&self, options: &UnlockOptions) -> Result<Vec<(usize, &Keyslot)>, Error> {
+        let is_left_out = |slot: &Keyslot| slot.id.is_some() && slot.id == options.all_but;
+        let all = || {
+            let slots = self.keyslots.iter().enumerate();
+            slots.filter(|(_, slot)| !is_left_out(slot))
+        };
+        if let Some(keyslot) = options.keyslot {
             let found = all().find(|(_, slot)| slot.id == Some(keyslot));
             return match found {
                 Some(found) => Ok(vec![found]),
@@ -290,7 +303,7 @@ impl View {
     /// Tells whether a keyslot is tried, and gives its number.
     fn is_candidate(&self, slot: &Keyslot, options: &UnlockOptions) -> Result<u32, Skip> {
         let id = slot.id.ok_or(Skip::Name)?;
-        let by_number = options.keyslot.is_some();
+        let by_number = options.keyslot.or(options.all_but).is_some();
         if !matches!(slot.kind, KeyslotKind::Luks2 { .. }) {
             return Err(Skip::Type);
         }

@@ -7,7 +7,6 @@ use luksmith::{
     block::Control,
     header::{Header, Keyslot, KeyslotKind, Priority},
     keyslot::{
-        Error,
         change::{FileBackup, HeaderBackup, LastKeyslot},
         cost,
         unlock::{Scope, UnlockOptions},
@@ -230,18 +229,16 @@ impl KillSlot {
                 return Err(Failure::caller(message).at(path));
             }
             let last = last(changer, self.slot, context)?;
-            let mut others = changer.volume_keyslots();
-            let is_known = |slot: &Keyslot| matches!(slot.kind, KeyslotKind::Luks2 { .. });
-            let opens = |id| {
-                slots
-                    .iter()
-                    .any(|slot| slot.id == Some(id) && is_known(slot))
-            };
-            others.retain(|id| *id != self.slot && opens(*id));
+            let others = changer.volume_keyslots();
             // Whoever kills a keyslot shows that another one will still open the volume. With -q a
             // key that is named is still held against the others, as cryptsetup does it.
-            if !others.is_empty() && (!context.batch || self.keys.is_named()) {
-                self.prove_another(changer, path, &others, context)?;
+            let is_other = |slot: &Keyslot| {
+                let is_known = matches!(slot.kind, KeyslotKind::Luks2 { .. });
+                let id = slot.id.filter(|id| *id != self.slot && is_known);
+                id.is_some_and(|id| others.contains(&id))
+            };
+            if slots.iter().any(is_other) && (!context.batch || self.keys.is_named()) {
+                self.prove_another(changer, path, context)?;
             }
             let removed = changer.remove(self.slot, last);
             removed.map_err(|error| Failure::from(error).at(path))?;
@@ -254,29 +251,16 @@ impl KillSlot {
         &self,
         changer: &mut FileChanger<'_>,
         path: &Path,
-        others: &[u32],
         context: &Context,
     ) -> Result<(), Failure> {
         let prompt = "Enter any remaining passphrase: ";
         changing::with_passphrase(path, &self.keys, prompt, context, |passphrase| {
-            let mut refused: Option<Error> = None;
-            for &number in others {
-                let options = unlock_options(Some(number), Scope::Volume, &self.limits);
-                match changer.unlock(luksmith::Unlock::Passphrase(passphrase), &options) {
-                    Ok(_) => return Ok(()),
-                    // A wrong passphrase says more than what one of the others lacks.
-                    Err(error) if !refused.as_ref().is_some_and(is_wrong) => refused = Some(error),
-                    Err(_) => {}
-                }
-            }
-            refused.map_or(Ok(()), Err)
+            // One search, so that all of them together cost no more than one opening may.
+            let options = unlock_options(None, Scope::Volume, &self.limits).all_but(self.slot);
+            let unlocked = changer.unlock(luksmith::Unlock::Passphrase(passphrase), &options);
+            unlocked.map(drop)
         })
     }
-}
-
-/// Tells whether a passphrase was tried and did not fit.
-fn is_wrong(error: &Error) -> bool {
-    matches!(error, Error::NoKeyslotOpened { report } if report.has_wrong())
 }
 
 /// A change that may need a backup of the header.

@@ -177,6 +177,40 @@ fn an_unbound_keyslot_does_not_stand_in_for_one_of_the_volume() {
     assert_eq!(kill("1", &[], "").text(), "");
 }
 
+/// Each of the others was tried with a budget of its own, so that a header with many of them cost
+/// as many times the limit.
+#[test]
+fn the_keyslots_that_are_left_cost_no_more_than_one_opening() {
+    let disk = Disk::fresh("luks2");
+    let old = disk.passphrase.as_str();
+    for slot in ["1", "2", "3"] {
+        let add = [&["luksAddKey", "-S", slot], &WEAK[..]].concat();
+        assert_eq!(disk.run(&add, &[old, slot]).text(), "");
+    }
+    let ignored = ["config", "--priority", "ignore", "-S", "3"];
+    assert_eq!(disk.run(&ignored, &[]).text(), "");
+    let before = bytes(&disk.path);
+    // A thousand iterations for each keyslot, and as many for the digest of what comes out.
+    let kill = |limit: &str| {
+        let limit = ["--limit-pbkdf2-iterations", limit];
+        let all = [&["luksKillSlot", &disk.path, "0"], &limit[..]].concat();
+        luksmith_with(&all, b"3")
+    };
+    let refused = kill("5999");
+    assert_ne!(refused.status, 0);
+    assert!(
+        refused.stderr.contains("5000 of 5999 are spent"),
+        "{}",
+        refused.stderr
+    );
+    assert!(bytes(&disk.path) == before);
+    // What may be opened may be killed: also by a keyslot that is only tried by its number.
+    assert_eq!(kill("6000").text(), "");
+    let left = disk.json();
+    let left: Vec<&String> = left["keyslots"].as_object().expect("some").keys().collect();
+    assert_eq!(left, ["1", "2", "3"]);
+}
+
 #[test]
 fn a_keyslot_is_killed_by_whoever_opens_another_one() {
     let disk = Disk::new("luks2-many-slots");
