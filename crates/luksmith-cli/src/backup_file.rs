@@ -11,10 +11,17 @@ use crate::failure::{Failure, Kind};
 
 /// Makes a file that is not there yet.
 pub(crate) fn create(path: &Path) -> Result<FileBackup, Failure> {
-    FileBackup::create(path).map_err(|error| {
-        // Another name would do.
-        Failure::from(error).of_kind(Kind::CALLER).at(path)
-    })
+    FileBackup::create(path).map_err(|error| of_the_caller(error, path))
+}
+
+/// Takes the name of a file that is not there yet, and that is made if the change needs it.
+pub(crate) fn create_when_needed(path: &Path) -> Result<FileBackup, Failure> {
+    FileBackup::create_when_needed(path).map_err(|error| of_the_caller(error, path))
+}
+
+/// Another name would do.
+fn of_the_caller(error: luksmith::block::Error, path: &Path) -> Failure {
+    Failure::from(error).of_kind(Kind::CALLER).at(path)
 }
 
 /// Makes a file for the time of a change, beside the header, named for its volume.

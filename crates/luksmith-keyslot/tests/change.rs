@@ -533,6 +533,44 @@ fn a_backup_file_is_new_whole_and_its_owners_alone() {
     assert!(path.exists());
 }
 
+/// The file was made before anybody had typed a passphrase, and stayed, empty, when they gave up.
+#[test]
+fn a_backup_file_that_is_not_needed_is_never_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("backup");
+    let mut backup = FileBackup::create_when_needed(&path).unwrap();
+    let device = device(&image("luks2-cbc-essiv.img"));
+    with(&device, |changer| {
+        let (first, new) = (passphrase(FIRST), passphrase("new"));
+        let plan = pbkdf2(1000);
+        changer.change_passphrase(None, &first, &new, &plan, Some(&mut backup))
+    })
+    .0
+    .unwrap();
+    assert!(!backup.is_finished() && !path.exists());
+    backup.write(b"half").unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"half");
+    drop(backup);
+    assert!(!path.exists());
+    FileBackup::create_when_needed(&path)
+        .unwrap()
+        .remove()
+        .unwrap();
+
+    // What somebody else puts there meanwhile is left alone, as what was there before is.
+    let mut late = FileBackup::create_when_needed(&path).unwrap();
+    std::fs::write(&path, b"other").unwrap();
+    for error in [
+        FileBackup::create_when_needed(&path).unwrap_err(),
+        late.write(b"x").unwrap_err(),
+        late.finish().unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("exists"), "{error}");
+    }
+    drop(late);
+    assert_eq!(std::fs::read(&path).unwrap(), b"other");
+}
+
 #[test]
 fn a_keyslot_changes_in_one_update_where_all_numbers_are_taken() {
     // Slot 0 and 31 small ones of a type that nobody knows: no number is free, but room is.

@@ -272,13 +272,13 @@ struct BackupArgs {
 }
 
 impl BackupArgs {
-    /// Runs a change with the backup file, if one is named; it is gone if it was not needed.
+    /// Runs a change with the backup file, if one is named; there is none if it was not needed.
     fn with<T>(
         &self,
         action: impl FnOnce(&mut Option<FileBackup>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut file = match &self.header_backup_file {
-            Some(path) => Some(backup_file::create(path)?),
+            Some(path) => Some(backup_file::create_when_needed(path)?),
             None => None,
         };
         let result = action(&mut file);

@@ -337,6 +337,33 @@ fn label_subsystem_priority_and_uuid_are_set() {
         .fails(1, "a LUKS1 header has no label");
 }
 
+/// It was made first, and stayed, empty, when the person at the prompt gave up.
+#[cfg(unix)]
+#[test]
+fn the_backup_file_is_not_made_before_the_passphrase_is_there() {
+    let disk = Disk::fresh("luks2");
+    let (backup, seen) = (disk.scratch.path("backup"), disk.scratch.path("seen"));
+    let (backup, seen) = (text(&backup), text(&seen));
+    let script = format!("ls {backup} > {seen} 2>&1; printf %s {}", disk.passphrase);
+    let script = disk.scratch.file("script", script.as_bytes());
+    let command = format!("sh {script}");
+    let convert = ["luksConvertKey", "--key-command", &command];
+    let kept = ["--header-backup-file", &backup];
+    let answer = disk.run(&[&convert[..], &kept, &WEAK].concat(), &[]);
+    assert_eq!(answer.text(), "");
+    let seen = String::from_utf8(bytes(&seen)).expect("text");
+    assert!(seen.contains("No such file"), "{seen}");
+    assert!(!std::path::Path::new(&backup).exists());
+    // What is there already is told before anybody types.
+    let taken = disk.scratch.file("backup", b"mine");
+    let answer = disk.run(
+        &[&convert[..], &["--header-backup-file", &taken]].concat(),
+        &[],
+    );
+    answer.fails(1, "File exists");
+    assert_eq!(bytes(&taken), b"mine");
+}
+
 /// Those of the volume alone, by a list of the command's own; cryptsetup 2.8.8 takes every keyslot.
 #[test]
 fn a_token_for_no_keyslot_in_particular_is_for_all_of_them() {

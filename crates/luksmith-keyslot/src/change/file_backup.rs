@@ -16,7 +16,8 @@ use super::HeaderBackup;
 /// before, the unfinished file is removed.
 #[derive(Debug)]
 pub struct FileBackup {
-    file: File,
+    /// Nothing until the first byte comes.
+    file: Option<File>,
     path: PathBuf,
     written: u64,
     is_finished: bool,
@@ -28,19 +29,49 @@ impl FileBackup {
     /// # Errors
     /// [`Error::Io`], also if the file exists.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o400);
-        let file = options
-            .open(path)
-            .map_err(|error| failed(Operation::Open, 0, &error))?;
-        Ok(Self {
-            file,
+        let mut backup = Self::not_yet(path);
+        backup.file()?;
+        Ok(backup)
+    }
+
+    /// Creates the file with the first byte, for a change that may need none: until then nothing
+    /// can stay behind, however the program ends.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if something is there already, as the first write gives if it comes
+    /// meanwhile.
+    pub fn create_when_needed(path: &Path) -> Result<Self, Error> {
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::not_yet(path)),
+            Err(error) => Err(failed(Operation::Open, 0, &error)),
+            // The system refuses in its own words.
+            Ok(_) => Self::create(path),
+        }
+    }
+
+    fn not_yet(path: &Path) -> Self {
+        Self {
+            file: None,
             path: path.to_owned(),
             written: 0,
             is_finished: false,
-        })
+        }
+    }
+
+    /// Gives the file, which is made unless it is there.
+    fn file(&mut self) -> Result<&mut File, Error> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let mut options = OpenOptions::new();
+                options.write(true).create_new(true);
+                #[cfg(unix)]
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o400);
+                let made = options.open(&self.path);
+                made.map_err(|error| failed(Operation::Open, 0, &error))?
+            }
+        };
+        Ok(self.file.insert(file))
     }
 
     /// Gives where it is.
@@ -62,15 +93,18 @@ impl FileBackup {
     pub fn remove(mut self) -> io::Result<()> {
         // Not once more when this is dropped.
         self.is_finished = true;
-        fs::remove_file(&self.path)
+        match self.file {
+            Some(_) => fs::remove_file(&self.path),
+            None => Ok(()),
+        }
     }
 }
 
 impl HeaderBackup for FileBackup {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file
-            .write_all(bytes)
-            .map_err(|error| failed(Operation::Write, self.written, &error))?;
+        let at = self.written;
+        let written = self.file()?.write_all(bytes);
+        written.map_err(|error| failed(Operation::Write, at, &error))?;
         self.written = self
             .written
             .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
@@ -78,7 +112,8 @@ impl HeaderBackup for FileBackup {
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        let synced = luksmith_block::make_durable(&self.file, &self.path);
+        let path = self.path.clone();
+        let synced = luksmith_block::make_durable(self.file()?, &path);
         synced.map_err(|error| failed(Operation::Flush, self.written, &error))?;
         self.is_finished = true;
         Ok(())
@@ -87,7 +122,8 @@ impl HeaderBackup for FileBackup {
 
 impl Drop for FileBackup {
     fn drop(&mut self) {
-        if !self.is_finished {
+        // Somebody else's may be there by now.
+        if self.file.is_some() && !self.is_finished {
             // Nothing can be reported from here, and a file cut short would be mistaken for a
             // backup.
             let _ = fs::remove_file(&self.path);
