@@ -13,7 +13,7 @@ use core::arch::x86_64::{
 use core::hint::black_box;
 
 use super::cpu::{Features, features};
-use super::schedule::{load128, store128};
+use super::schedule::{load128, store128, wipe};
 use crate::arch::round_keys::{RoundKeys, XtsSchedule};
 use crate::buffers::{Buffers, Chunk};
 use crate::xts::tweak::Ivs;
@@ -97,6 +97,7 @@ fn run<const N: usize, const DECRYPT: bool, I: Ivs>(
             tweaks = rounds_advancing::<N, DECRYPT>(&keys, state, now, chunk);
         }
     }
+    wipe(&mut group, [[0; 16]; WIDE]);
 }
 
 /// Sectors of any size, one after the other; the last step of each may be a partial one.
@@ -118,7 +119,7 @@ fn any_size<const N: usize, const DECRYPT: bool, I: Ivs>(
         let mut tweaks = first_tweaks(&group[sector % WIDE], keys.last());
         for _ in 0..sector_bytes / STEP {
             let Some(chunk) = buffers.next::<STEP>() else {
-                return;
+                break;
             };
             let state = whiten(&keys, tweaks, &chunk);
             rounds::<N, DECRYPT>(&keys, state, tweaks, chunk);
@@ -129,6 +130,7 @@ fn any_size<const N: usize, const DECRYPT: bool, I: Ivs>(
             rounds::<N, DECRYPT>(&keys, state, tweaks, padded);
         });
     }
+    wipe(&mut group, [[0; 16]; WIDE]);
 }
 
 /// What a step needs of the round keys: tweaks carry the last one with them, as the 512-bit

@@ -15,7 +15,7 @@ use core::arch::x86_64::{
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::aesni::{self, AesNi};
-use super::schedule::{load128, store128};
+use super::schedule::{load128, store128, wipe};
 use crate::arch::round_keys::RoundKeys;
 use crate::gcm::{BATCH, GcmRun, NONCE_BYTES};
 
@@ -182,5 +182,14 @@ impl Batch {
         self.nonces[at][..NONCE_BYTES].copy_from_slice(nonce);
         self.masks[at] = self.nonces[at];
         self.masks[at][15] = 1;
+    }
+}
+
+/// With a power of the hash key, tags can be made for anything.
+impl Drop for Batch {
+    #[inline]
+    fn drop(&mut self) {
+        wipe(&mut self.edge_powers, [[0; 16]; 4]);
+        wipe(&mut self.masks, [[0; 16]; BATCH]);
     }
 }

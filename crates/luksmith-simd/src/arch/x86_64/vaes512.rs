@@ -11,7 +11,7 @@ use core::arch::x86_64::{
 use core::hint::black_box;
 
 use super::cpu::{Features, features};
-use super::schedule::load128;
+use super::schedule::{load128, wipe};
 use crate::arch::round_keys::{RoundKeys, XtsSchedule};
 use crate::buffers::{Buffers, Chunk};
 use crate::xts::tweak::Ivs;
@@ -139,6 +139,10 @@ fn run<const N: usize, const DECRYPT: bool, I: Ivs>(
         half::<N, DECRYPT, true>(&keys, &mut behind.state);
         last::<DECRYPT>(behind.state, loaded(&used[turn].0), behind.chunk);
     }
+    wipe(groups, [[0; 64]; 2]);
+    for one in &mut used {
+        wipe(&mut one.0, [[0; 64]; WIDE]);
+    }
 }
 
 /// Vectors in memory, each in a cache line of its own.
@@ -241,7 +245,7 @@ fn any_size<const N: usize, const DECRYPT: bool, I: Ivs>(
         let mut tweaks = first_tweaks(load128(&tweak), data_keys);
         for _ in 0..sector_bytes / STEP {
             let Some(chunk) = buffers.next::<STEP>() else {
-                return;
+                break;
             };
             rounds::<N, DECRYPT>(&keys, whiten(&keys, tweaks, &chunk), tweaks, chunk);
             tweaks = advance(tweaks, keys.advance);
@@ -250,6 +254,7 @@ fn any_size<const N: usize, const DECRYPT: bool, I: Ivs>(
             rounds::<N, DECRYPT>(&keys, whiten(&keys, tweaks, &padded), tweaks, padded);
         });
     }
+    wipe(&mut group, [0; 64]);
 }
 
 /// Loads one step and whitens it.

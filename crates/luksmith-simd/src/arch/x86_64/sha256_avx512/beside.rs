@@ -14,6 +14,7 @@ use super::sectors::{
 };
 use super::*;
 use crate::arch::round_keys::{RoundKeys, XtsSchedule};
+use crate::arch::x86_64::schedule::wipe;
 use crate::arch::x86_64::vaes512::{self, Vaes512};
 use crate::buffers::{COLUMN, Column, Columns, Read};
 use crate::sha2::layout::Layout;
@@ -99,22 +100,13 @@ fn seal_featured<const N: usize, I: Ivs>(
     let made = columns.made();
     prepare_heads(prefixes, made.at(0), &mut next);
     hash_beside(state, &mut next, columns, &cipher, &mut tweaks);
-    wipe(&mut tweaks);
+    wipe(&mut tweaks.0, [[[0; 64]; 2]; COLUMN]);
     compress_words_featured(state, &next.0);
     prepare_column(&mut next, made.at(64 * (steps - 2) + SHIFT));
     compress_words_featured(state, &next.0);
     prepare_column(&mut next, made.at(64 * (steps - 1)));
     prepare_tails(layout, &mut next);
     compress_words_featured(state, &next.0);
-}
-
-/// Overwrites what was derived from the key.
-#[target_feature(enable = "avx512f,avx512bw")]
-fn wipe(tweaks: &mut Tweaks) {
-    for vector in tweaks.0.as_flattened_mut() {
-        vaes512::store(vector, _mm512_setzero_si512());
-    }
-    black_box(tweaks);
 }
 
 /// Sets up the tweaks of the first two steps of each sector.
