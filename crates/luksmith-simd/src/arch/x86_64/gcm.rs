@@ -118,3 +118,33 @@ impl Kernel {
         }
     }
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    /// Else kernels that are never chosen would be as right as any.
+    #[test]
+    fn the_kernels_take_the_shapes_that_they_are_for_and_no_others() {
+        for backend in [Backend::AesNi, Backend::Vaes256, Backend::Vaes512] {
+            if !backend.is_available() {
+                continue; // named by the tests of `coverage`
+            }
+            for key in [&[7; 16][..], &[7; 32]] {
+                let key = VectorGcm::new(backend, key).expect("kernels of its own");
+                for sector_bytes in (STEP..=4096).step_by(STEP) {
+                    for ad_bytes in [0, 20, 48] {
+                        assert!(
+                            key.takes(sector_bytes, ad_bytes),
+                            "{sector_bytes} {ad_bytes}"
+                        );
+                    }
+                    assert!(!key.takes(sector_bytes, 49));
+                }
+                for sector_bytes in [16, 128, 4096 + STEP] {
+                    assert!(!key.takes(sector_bytes, 20), "{sector_bytes}");
+                }
+            }
+        }
+    }
+}
