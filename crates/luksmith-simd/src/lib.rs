@@ -23,8 +23,8 @@
 //!   `alloc` alone.
 //!
 //! # Secrets
-//! Keys wipe themselves when dropped, and kernels what they kept in memory of them; what the compiler
-//! leaves in registers and spills to the stack is not wiped.
+//! Keys wipe themselves when dropped, and kernels what they kept in memory of them; what the
+//! compiler leaves in registers and spills to the stack is not wiped.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;

@@ -118,8 +118,8 @@ impl<D: BlockDevice> IntegrityDevice<D> {
     /// Discards the data of a run of blocks, which are zeros afterwards.
     ///
     /// A device that refuses promised more than it keeps: it gets zeros then. Nobody could free the
-    /// journal's sections of a hole that can never be made, and what tells of the discard, a mark or
-    /// the tags of zeros, is not always looked at.
+    /// journal's sections of a hole that can never be made, and what tells of the discard, a mark
+    /// or the tags of zeros, is not always looked at.
     pub(super) fn discard_data(
         &self,
         position: &Position,
