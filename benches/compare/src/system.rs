@@ -38,8 +38,14 @@ pub struct SystemOpenSsl {
 }
 
 impl SystemOpenSsl {
-    /// The library, where there is one of version 3.
+    /// The library, where there is one of version 3.0: it has no AVX-512 code for what is compared,
+    /// and so stands for CPUs without AVX-512, which later ones have.
     pub fn load() -> Option<Self> {
+        Self::load_any().filter(|one| one.version().starts_with("OpenSSL 3.0."))
+    }
+
+    /// The library, where there is one of version 3.
+    fn load_any() -> Option<Self> {
         // SAFETY: the name is a C string; the library is never unloaded, so its symbols stay. They
         // have the types that OpenSSL 3 declares for their names.
         unsafe {

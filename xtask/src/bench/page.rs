@@ -155,7 +155,8 @@ impl Page<'_> {
         page.push_str(
             "\n## No backend is slower than the next simpler one\n\nFor every function with more \
              than one backend, over its requests of 4 KiB or more: the least ratio of a backend to \
-             the next simpler one. Less than 0.97 counts as slower.\n\n\
+             the next simpler one. Less than 0.97 counts as slower. What is not there: cipher and \
+             hash together with AES-NI and AVX2, for a CPU without SHA-NI.\n\n\
              | function | comparisons | least ratio | of | to | where | verdict |\n\
              |---|---|---|---|---|---|---|\n",
         );

@@ -108,7 +108,7 @@ fn sizes(record: &Record, title: &str, prefix: &str) -> Option<String> {
             "ring",
         ]
         .contains(&one.contender.as_str());
-        let special = one.case.contains("/without-") || !one.competes();
+        let special = one.is_masked() || !one.competes();
         if !slow && !special && one.contender != "luksmith/one by one" {
             let point = (one.bytes.log2(), 1.0 / median(&one.ns));
             add_point(&mut lines, &one.contender, point);
@@ -243,7 +243,7 @@ fn by_peer(record: &Record, title: &str) -> Option<String> {
         ),
         (
             "Argon2",
-            "kdf/argon2id/t3/65536KiB/lanes4/cpu-time",
+            "kdf/argon2id/t3/65536KiB/lanes4/cpu-time/memory-at-hand",
             "luksmith",
         ),
     ];
@@ -253,7 +253,9 @@ fn by_peer(record: &Record, title: &str) -> Option<String> {
             continue;
         };
         let of_case = record.series.iter().filter(|one| one.case == case);
-        let theirs = |one: &&Series| one.competes() && !one.contender.starts_with("luksmith");
+        let theirs = |one: &&Series| {
+            one.competes() && !one.is_masked() && !one.contender.starts_with("luksmith")
+        };
         for peer in of_case.filter(theirs) {
             let ratio = ours.times_faster_than(peer);
             bars.push((format!("{name}: {}", peer.contender), ratio));

@@ -35,7 +35,25 @@ impl Record {
                 record.series.push(Series::parse(line)?);
             }
         }
+        record.check_rounds()?;
         Ok(record)
+    }
+
+    /// Ratios are taken inside a round, so every contender of a case has to have them all.
+    fn check_rounds(&self) -> Result<()> {
+        for one in &self.series {
+            let Series {
+                case, contender, ..
+            } = one;
+            let mut others = self.series.iter().filter(|other| other.case == *case);
+            if let Some(other) = others.find(|other| other.ns.len() != one.ns.len()) {
+                let (rounds, others, other) = (one.ns.len(), other.ns.len(), &other.contender);
+                return Err(Failure::new(format!(
+                    "{case}: {contender} has {rounds} rounds, {other} has {others}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// What the head of the record says about `key`.
@@ -83,6 +101,12 @@ impl Series {
         !special.iter().any(|kind| self.contender.starts_with(kind))
     }
 
+    /// Tells whether this was kept from instructions that the machine has.
+    pub(crate) fn is_masked(&self) -> bool {
+        let is_without = |name: &str| name.contains("/without-");
+        is_without(&self.case) || is_without(&self.contender)
+    }
+
     /// The median of the ratios inside each round.
     pub(crate) fn times_faster_than(&self, other: &Self) -> f64 {
         let ratios: Vec<f64> = self
@@ -127,6 +151,14 @@ mod tests {
         let one = record.find("c", "us").expect("the only series");
         assert_eq!((median(&one.ns), median(&one.cycles)), (2.0, 20.0));
         assert!(record.find("c", "them").is_none());
+    }
+
+    #[test]
+    fn a_case_whose_contenders_have_other_rounds_is_refused() {
+        let text = |ns: &str| format!("X1,a/b,us,1,1 2,\nX1,a/b,them,1,{ns},\n");
+        assert!(Record::parse(&text("3 4")).is_ok());
+        let refused = Record::parse(&text("3")).err().expect("a round is lost");
+        assert_eq!(refused.to_string(), "a/b: us has 2 rounds, them has 1");
     }
 
     #[test]
