@@ -40,7 +40,7 @@ fn kernels() -> Vec<(String, bool)> {
     }
     let both = Backend::Vaes512.is_available() && HashBackend::Avx512.is_available();
     all.push(("aes-xts and hmac-sha256 in one avx512".into(), both));
-    for name in ["clmul128", "clmul512"] {
+    for name in ["chains", "clmul512"] {
         let is_available = Crc32c::available().any(|(available, _)| available == name);
         all.push((format!("crc-32c {name}"), is_available));
     }
@@ -93,7 +93,7 @@ fn what_is_listed_as_there_is_what_is_used() {
     let listed = has(&format!("sha-2, hmac, pbkdf2 {hash}"));
     assert_eq!(hash != HashBackend::Portable, listed);
     let ways = Crc32c::available().count() - 1;
-    let listed = ["crc-32c clmul128", "crc-32c clmul512"];
+    let listed = ["crc-32c chains", "crc-32c clmul512"];
     assert_eq!(listed.iter().filter(|name| has(name)).count(), ways);
     let ways = Argon2Kernel::available().count() - 1;
     let listed = ["argon2 avx2", "argon2 avx512"];

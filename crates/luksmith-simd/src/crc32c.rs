@@ -77,7 +77,7 @@ pub fn crc32c_tags(
 }
 
 /// [`crc32c_tags`] with what belongs to a backend chosen by hand: with [`Backend::AesNi`] and
-/// [`Backend::Vaes256`] carry-less products of 128 bits, with [`Backend::Vaes512`] those of 512
+/// [`Backend::Vaes256`] the CRC instruction, with [`Backend::Vaes512`] carry-less products of 512
 /// bits, otherwise a table.
 ///
 /// # Errors
@@ -222,6 +222,20 @@ mod tests {
                 expected: 24
             })
         );
+    }
+
+    #[test]
+    fn every_kernel_gives_the_definition_for_long_texts_and_any_state_before_them() {
+        let data: Vec<u8> = (0..10_000).map(|i| (i * 11 % 251) as u8).collect();
+        for (name, kernel) in arch::Crc32c::available() {
+            for end in [4095, 4096, 4097, 4608, 4736, 8191, 8192, 9216, 10_000] {
+                for start in [0, 1, 24] {
+                    let state = kernel.update(!0, &data[..start]);
+                    let crc = !kernel.update(state, &data[start..end]);
+                    assert_eq!(crc, by_definition(&data[..end]), "{name} {start} {end}");
+                }
+            }
+        }
     }
 
     #[test]

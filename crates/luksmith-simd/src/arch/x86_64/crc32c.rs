@@ -1,4 +1,5 @@
-//! CRC-32C by carry-less multiplication, finished with the CRC instruction of SSE4.2.
+//! CRC-32C by the CRC instruction of SSE4.2 in four chains, or by carry-less multiplication of 512
+//! bits, finished with that instruction.
 //!
 //! A register of 16 message bytes is a polynomial whose highest power is the lowest bit of its
 //! first byte. Moving it `d` bits towards the end of the message means multiplying it by x^d;
@@ -20,8 +21,8 @@ use core::arch::x86_64::*;
 pub(crate) enum Crc32c {
     /// By table.
     Portable,
-    /// By 128-bit products.
-    Clmul128(Clmul128),
+    /// By the CRC instruction, several parts side by side.
+    Chains(Chains),
     /// By 512-bit products.
     Clmul512(Clmul512),
 }
@@ -31,8 +32,8 @@ impl Crc32c {
     pub(crate) fn best() -> Self {
         if let Some(proof) = Clmul512::detect() {
             Self::Clmul512(proof)
-        } else if let Some(proof) = Clmul128::detect() {
-            Self::Clmul128(proof)
+        } else if let Some(proof) = Chains::detect() {
+            Self::Chains(proof)
         } else {
             Self::Portable
         }
@@ -40,7 +41,7 @@ impl Crc32c {
 
     /// The way that belongs to a backend, or the widest below it that this machine has.
     pub(crate) fn by(backend: Backend) -> Self {
-        let narrow = || Clmul128::detect().map(Self::Clmul128);
+        let narrow = || Chains::detect().map(Self::Chains);
         let way = match backend {
             Backend::Vaes512 => Clmul512::detect().map(Self::Clmul512).or_else(narrow),
             Backend::AesNi | Backend::Vaes256 => narrow(),
@@ -54,7 +55,7 @@ impl Crc32c {
     pub(crate) fn available() -> impl Iterator<Item = (&'static str, Self)> {
         [
             Some(("portable", Self::Portable)),
-            Clmul128::detect().map(|proof| ("clmul128", Self::Clmul128(proof))),
+            Chains::detect().map(|proof| ("chains", Self::Chains(proof))),
             Clmul512::detect().map(|proof| ("clmul512", Self::Clmul512(proof))),
         ]
         .into_iter()
@@ -65,7 +66,7 @@ impl Crc32c {
     pub(crate) fn update(self, state: u32, data: &[u8]) -> u32 {
         match self {
             Self::Portable => portable(state, data),
-            Self::Clmul128(proof) => proof.update(state, data),
+            Self::Chains(proof) => proof.update(state, data),
             Self::Clmul512(proof) => proof.update(state, data),
         }
     }
@@ -73,13 +74,13 @@ impl Crc32c {
 
 /// Proof that this machine has SSE4.2 and PCLMULQDQ.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clmul128(());
+pub(crate) struct Chains(());
 
 /// Proof that this machine has VPCLMULQDQ on 512 bits besides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clmul512(());
 
-impl Clmul128 {
+impl Chains {
     /// The proof, where the machine has both.
     pub(crate) fn detect() -> Option<Self> {
         let wanted = Features::SSE42.and(Features::PCLMULQDQ);
@@ -88,9 +89,9 @@ impl Clmul128 {
 
     /// Updates the raw remainder `state`.
     pub(crate) fn update(self, state: u32, data: &[u8]) -> u32 {
-        // SAFETY: a `Clmul128` exists only if `detect` saw sse4.2 and pclmulqdq on this machine,
-        // and these two are what `update_128` enables.
-        unsafe { update_128(state, data) }
+        // SAFETY: a `Chains` exists only if `detect` saw sse4.2 and pclmulqdq on this machine,
+        // and these two are what `update_chains` enables.
+        unsafe { update_chains(state, data) }
     }
 }
 
@@ -139,29 +140,22 @@ const fn by_bits(bits: u32) -> Shift {
 }
 
 const BY_2048: Shift = by_bits(2048);
-const BY_1536: Shift = by_bits(1536);
-const BY_1024: Shift = by_bits(1024);
-const BY_512: Shift = by_bits(512);
-const BY_384: Shift = by_bits(384);
-const BY_256: Shift = by_bits(256);
-const BY_128: Shift = by_bits(128);
 
-#[inline]
-#[target_feature(enable = "sse4.2,pclmulqdq")]
-fn moved(x: __m128i, by: Shift) -> __m128i {
-    let by = _mm_set_epi64x(by.second, by.first);
-    _mm_xor_si128(
-        _mm_clmulepi64_si128::<0x00>(x, by),
-        _mm_clmulepi64_si128::<0x11>(x, by),
-    )
-}
-
-#[inline]
-#[target_feature(enable = "sse4.2,pclmulqdq")]
-fn load_128(bytes: &[u8; 16]) -> __m128i {
-    // SAFETY: the reference is to 16 readable bytes; the load needs no alignment.
-    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
-}
+/// What moves each 16 of 256 bytes to the last ones.
+static TO_THE_END: [[Shift; 4]; 4] = {
+    let none = Shift {
+        first: 0,
+        second: 0,
+    };
+    let mut table = [[none; 4]; 4];
+    let (mut at, mut bits) = (0, 15 * 128);
+    while at < 15 {
+        table[at / 4][at % 4] = by_bits(bits);
+        at += 1;
+        bits -= 128;
+    }
+    table
+};
 
 /// The remainder of 16 bytes alone, by two CRC instructions.
 #[inline]
@@ -178,7 +172,7 @@ const fn low(crc: u64) -> u32 {
     crc as u32
 }
 
-/// Eight bytes per instruction, each waiting for the one before: for what is too short to fold.
+/// Eight bytes per instruction, each waiting for the one before: for what is too short for more.
 #[inline]
 #[target_feature(enable = "sse4.2,pclmulqdq")]
 fn update_serial(state: u32, data: &[u8]) -> u32 {
@@ -191,30 +185,60 @@ fn update_serial(state: u32, data: &[u8]) -> u32 {
         .fold(low(crc), |crc, byte| _mm_crc32_u8(crc, *byte))
 }
 
+/// Parts of a text whose chains run side by side: more than cover the latency of the instruction.
+const PARTS: usize = 4;
+/// Bytes of a part, for long texts and for a sector of 512 bytes.
+const LONG: usize = 1024;
+const SHORT: usize = 128;
+
 #[target_feature(enable = "sse4.2,pclmulqdq")]
-fn update_128(state: u32, data: &[u8]) -> u32 {
-    let (chunks, rest) = data.as_chunks::<64>();
-    let Some((first, chunks)) = chunks.split_first() else {
-        return update_serial(state, rest);
-    };
-    let load = |chunk: &[u8; 64]| {
-        let (parts, _) = chunk.as_chunks::<16>();
-        [
-            load_128(&parts[0]),
-            load_128(&parts[1]),
-            load_128(&parts[2]),
-            load_128(&parts[3]),
-        ]
-    };
-    let mut x = load(first);
-    x[0] = _mm_xor_si128(x[0], _mm_cvtsi32_si128(state.cast_signed()));
-    for chunk in chunks {
-        let next = load(chunk);
-        x = core::array::from_fn(|i| _mm_xor_si128(moved(x[i], BY_512), next[i]));
+fn update_chains(state: u32, data: &[u8]) -> u32 {
+    let (long, rest) = data.as_chunks::<{ LONG * PARTS }>();
+    let (short, rest) = rest.as_chunks::<{ SHORT * PARTS }>();
+    let mut crc = state;
+    for block in long {
+        crc = chains::<LONG>(crc, block);
     }
-    let near = _mm_xor_si128(moved(x[2], BY_128), x[3]);
-    let far = _mm_xor_si128(moved(x[0], BY_384), moved(x[1], BY_256));
-    update_serial(reduced(_mm_xor_si128(near, far)), rest)
+    for block in short {
+        crc = chains::<SHORT>(crc, block);
+    }
+    update_serial(crc, rest)
+}
+
+/// Four parts of `PART` bytes at once. The remainder of each moves over the parts behind it, which
+/// is a product with a constant; the CRC instruction brings their sum back to 32 bits.
+#[inline]
+#[target_feature(enable = "sse4.2,pclmulqdq")]
+fn chains<const PART: usize>(state: u32, block: &[u8]) -> u32 {
+    let (words, _) = block.as_chunks::<8>();
+    let (first, words) = words.split_at(PART / 8);
+    let (second, words) = words.split_at(PART / 8);
+    let (third, fourth) = words.split_at(PART / 8);
+    let mut crcs = [u64::from(state), 0, 0, 0];
+    for (((first, second), third), fourth) in first.iter().zip(second).zip(third).zip(fourth) {
+        for (crc, word) in crcs.iter_mut().zip([first, second, third, fourth]) {
+            *crc = _mm_crc32_u64(*crc, u64::from_le_bytes(*word));
+        }
+    }
+    let moves = const { [over::<PART>(3), over::<PART>(2), over::<PART>(1)] };
+    let mut sum = _mm_setzero_si128();
+    for (crc, by) in crcs.into_iter().zip(moves) {
+        let crc = _mm_cvtsi64_si128(crc.cast_signed());
+        let by = _mm_cvtsi64_si128(by);
+        sum = _mm_xor_si128(sum, _mm_clmulepi64_si128::<0x00>(crc, by));
+    }
+    let moved = _mm_crc32_u64(0, _mm_cvtsi128_si64(sum).cast_unsigned());
+    low(moved ^ crcs[PARTS - 1])
+}
+
+/// What moves a remainder over `parts` parts: a product of two remainders comes out one bit short,
+/// and the CRC instruction moves it by 32 bits.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a few thousand bytes at most"
+)]
+const fn over<const PART: usize>(parts: usize) -> i64 {
+    (power((8 * PART * parts - 33) as u32).cast_unsigned() >> 32).cast_signed()
 }
 
 #[inline]
@@ -241,11 +265,21 @@ fn everywhere(by: Shift) -> __m512i {
     _mm512_broadcast_i32x4(_mm_set_epi64x(by.second, by.first))
 }
 
+/// One pair of constants for each 16 bytes.
+#[inline]
+#[target_feature(enable = "sse4.2,pclmulqdq,vpclmulqdq,avx512f")]
+fn constants(by: &[Shift; 4]) -> __m512i {
+    let [a, b, c, d] = by;
+    _mm512_set_epi64(
+        d.second, d.first, c.second, c.first, b.second, b.first, a.second, a.first,
+    )
+}
+
 #[target_feature(enable = "sse4.2,pclmulqdq,vpclmulqdq,avx512f")]
 fn update_512(state: u32, data: &[u8]) -> u32 {
     let (chunks, rest) = data.as_chunks::<256>();
     let Some((first, chunks)) = chunks.split_first() else {
-        return update_128(state, data);
+        return update_chains(state, data);
     };
     let load = |chunk: &[u8; 256]| {
         let (parts, _) = chunk.as_chunks::<64>();
@@ -264,21 +298,12 @@ fn update_512(state: u32, data: &[u8]) -> u32 {
         let next = load(chunk);
         x = core::array::from_fn(|i| folded(x[i], by_2048, next[i]));
     }
-    let near = folded(x[2], everywhere(BY_512), x[3]);
-    let far = folded(x[0], everywhere(BY_1536), _mm512_setzero_si512());
-    let x = _mm512_xor_si512(near, folded(x[1], everywhere(BY_1024), far));
-    // Parts 0 to 2 move to part 3; part 3 has constants of zero and is added as it is.
-    let by = _mm512_set_epi64(
-        0,
-        0,
-        BY_128.second,
-        BY_128.first,
-        BY_256.second,
-        BY_256.first,
-        BY_384.second,
-        BY_384.first,
-    );
-    let moved = folded(x, by, _mm512_setzero_si512());
+    // Every 16 bytes move to the last ones at once; those have constants of zero and are added as
+    // they are.
+    let mut moved = _mm512_setzero_si512();
+    for (x, by) in x.into_iter().zip(&TO_THE_END) {
+        moved = folded(x, constants(by), moved);
+    }
     let sum = _mm256_xor_si256(
         _mm512_castsi512_si256(moved),
         _mm512_extracti64x4_epi64::<1>(moved),
@@ -287,6 +312,6 @@ fn update_512(state: u32, data: &[u8]) -> u32 {
         _mm256_castsi256_si128(sum),
         _mm256_extracti128_si256::<1>(sum),
     );
-    let last = _mm512_extracti32x4_epi32::<3>(x);
-    update_128(reduced(_mm_xor_si128(sum, last)), rest)
+    let last = _mm512_extracti32x4_epi32::<3>(x[3]);
+    update_chains(reduced(_mm_xor_si128(sum, last)), rest)
 }
