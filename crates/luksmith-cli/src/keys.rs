@@ -146,22 +146,35 @@ impl KeyArgs {
 
     /// Fails if an option names a key, with what it is of no use for.
     pub(crate) fn refuse(&self, why: &str) -> Result<(), Failure> {
-        let slice = [self.passphrase.keyfile_offset, self.passphrase.keyfile_size];
-        let given = [
-            ("--key-file", self.passphrase.key_file.is_some()),
-            ("--keyfile-offset or --keyfile-size", slice != [None; 2]),
-            ("--key-fd", self.passphrase.key_fd.is_some()),
-            ("--key-command", self.passphrase.key_command.is_some()),
-            ("--volume-key-file", self.volume_key_file.is_some()),
-        ];
-        match given.into_iter().find(|(_, given)| *given) {
-            Some((name, _)) => Err(Failure::caller(format!("{name}: {why}"))),
-            None => Ok(()),
-        }
+        self.passphrase.refuse(why)?;
+        refuse(
+            &[("--volume-key-file", self.volume_key_file.is_some())],
+            why,
+        )
+    }
+}
+
+/// Fails if one of these options is given.
+fn refuse(given: &[(&str, bool)], why: &str) -> Result<(), Failure> {
+    match given.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(Failure::caller(format!("{name}: {why}"))),
+        None => Ok(()),
     }
 }
 
 impl PassphraseArgs {
+    /// Fails if an option names a passphrase, with what it is of no use for.
+    pub(crate) fn refuse(&self, why: &str) -> Result<(), Failure> {
+        let slice = [self.keyfile_offset, self.keyfile_size];
+        let given = [
+            ("--key-file", self.key_file.is_some()),
+            ("--keyfile-offset or --keyfile-size", slice != [None; 2]),
+            ("--key-fd", self.key_fd.is_some()),
+            ("--key-command", self.key_command.is_some()),
+        ];
+        refuse(&given, why)
+    }
+
     /// Tells whether a person is asked, who may mistype.
     pub(crate) fn asks_a_person(&self) -> bool {
         !self.is_named() && io::stdin().is_terminal()
@@ -275,23 +288,47 @@ impl PassphraseArgs {
     }
 }
 
+/// Most bytes of a volume key.
+const MAX_KEY_BYTES: usize = 4096;
+
 /// Reads a volume key from a file, all of it.
 pub(crate) fn volume_key(path: &Path) -> Result<CandidateKey, Failure> {
-    const MAX_KEY_BYTES: u64 = 4096;
-
-    let read = || -> io::Result<Zeroizing<Vec<u8>>> {
-        // Room for everything from the start: a vector that grows leaves copies behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(8192));
-        let file = File::open(path)?;
-        file.take(MAX_KEY_BYTES + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|error| unreadable(&error).at(path))?;
-    if bytes.len() as u64 > MAX_KEY_BYTES {
+    let bytes = start_of(path, MAX_KEY_BYTES + 1)?;
+    if bytes.len() > MAX_KEY_BYTES {
         let message = format!("this is no volume key: it has more than {MAX_KEY_BYTES} bytes");
         return Err(Failure::caller(message).at(path));
     }
     CandidateKey::new(&bytes).map_err(|error| Failure::from(error).at(path))
+}
+
+/// Reads a key of this many bytes from the start of a file, which may be a source of random ones.
+pub(crate) fn key_of(path: &Path, len: usize) -> Result<CandidateKey, Failure> {
+    if len > MAX_KEY_BYTES {
+        return Err(Failure::caller(format!(
+            "a key of {len} bytes: it may have {MAX_KEY_BYTES}"
+        )));
+    }
+    let bytes = start_of(path, len)?;
+    if bytes.len() < len {
+        let message = format!(
+            "the key is to have {len} bytes, the file has {}",
+            bytes.len()
+        );
+        return Err(Failure::caller(message).at(path));
+    }
+    CandidateKey::new(&bytes).map_err(|error| Failure::from(error).at(path))
+}
+
+/// Reads so many bytes of a file, or all where it has fewer.
+fn start_of(path: &Path, len: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let read = || -> io::Result<Zeroizing<Vec<u8>>> {
+        // Room for everything from the start: a vector that grows leaves copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(2 * MAX_KEY_BYTES));
+        let file = File::open(path)?;
+        file.take(len as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|error| unreadable(&error).at(path))
 }
 
 /// A part of a key file.

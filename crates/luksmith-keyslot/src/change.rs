@@ -43,7 +43,7 @@ pub use plan::KeyslotPlan;
 pub use whole::restore_header;
 
 use crate::{
-    Error, Passphrase, VolumeKey,
+    CandidateKey, Error, Passphrase, VolumeKey,
     kdf::Effort,
     unlock::{Unlock, UnlockOptions, Unlocked, unlock},
 };
@@ -174,7 +174,27 @@ where
         plan: &KeyslotPlan,
     ) -> Result<(u32, VolumeKey), Error> {
         plan.check()?;
-        self.add_unbound_luks2(key_bytes, digest_iterations, passphrase, plan)
+        let key = VolumeKey::generate(crate::kdf::to_usize(key_bytes), self.random)?;
+        let keyslot = self.add_unbound_luks2(&key, digest_iterations, passphrase, plan)?;
+        Ok((keyslot, key))
+    }
+
+    /// As [`add_unbound`](Self::add_unbound), with a key of the caller's. Gives the number of the
+    /// keyslot.
+    ///
+    /// # Errors
+    /// As [`add_unbound`](Self::add_unbound).
+    pub fn add_unbound_key(
+        &mut self,
+        key: CandidateKey,
+        digest_iterations: u32,
+        passphrase: &Passphrase,
+        plan: &KeyslotPlan,
+    ) -> Result<u32, Error> {
+        plan.check()?;
+        // There is no digest yet that could refuse it.
+        let key = VolumeKey::for_new_volume(key);
+        self.add_unbound_luks2(&key, digest_iterations, passphrase, plan)
     }
 
     /// Puts `passphrase` in the place of what opened `keyslot`, which holds `unlocked`'s key. The

@@ -14,7 +14,7 @@ use luksmith_block::{BlockDevice, Control, MemDevice, SectorSize};
 use luksmith_hash::HashName;
 use luksmith_header::{Budget, Header, Limits, Priority, Quoted};
 use luksmith_keyslot::{
-    Effort, Error, Kdf, Passphrase, Threads,
+    CandidateKey, Effort, Error, Kdf, Passphrase, Threads,
     change::{Changer, FileBackup, HeaderBackup as _, KeyslotPlan, LastKeyslot},
     unlock::{Scope, Unlock, UnlockOptions, Unlocked, unlock as unlock_header},
 };
@@ -231,6 +231,35 @@ fn the_area_of_a_removed_keyslot_is_overwritten_in_every_sector() {
 
 /// Random options beside cryptsetup's showed it: an area of a key for another use went by the
 /// length of that key, so that the same request gave another header.
+#[test]
+fn an_unbound_keyslot_gives_back_the_key_that_it_was_made_for() {
+    let device = device(&image("luks2-cbc-essiv.img"));
+    let bytes: Vec<u8> = (0..20).collect();
+    let (id, _) = with(&device, |changer| {
+        let (key, new) = (CandidateKey::new(&bytes).unwrap(), passphrase("other use"));
+        changer
+            .add_unbound_key(key, 1000, &new, &pbkdf2(1000))
+            .unwrap()
+    });
+    let options = UnlockOptions::new().keyslot(id).scope(Scope::AnyKey);
+    let unlocked = run(
+        &device,
+        Unlock::Passphrase(&passphrase("other use")),
+        &options,
+    )
+    .unwrap();
+    assert_eq!(unlocked.key.expose(), bytes);
+    assert!(
+        run(
+            &device,
+            Unlock::VolumeKey(&CandidateKey::new(&bytes).unwrap()),
+            &UnlockOptions::new()
+        )
+        .is_err(),
+        "it opens no segment"
+    );
+}
+
 #[test]
 fn the_cipher_of_an_area_goes_by_the_volume_key_whatever_the_keyslot_holds() {
     let device = device(&image("luks2-cbc-essiv.img"));

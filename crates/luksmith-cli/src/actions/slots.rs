@@ -20,7 +20,7 @@ use crate::{
     context::{Context, tell},
     failure::Failure,
     kdf_options::KdfArgs,
-    keys::{KeyArgs, NewKeyArgs, PassphraseArgs},
+    keys::{KeyArgs, NewKeyArgs, PassphraseArgs, key_of},
     options::{DeviceArgs, LimitArgs},
 };
 
@@ -57,7 +57,7 @@ pub(crate) struct AddKey {
     #[arg(long, value_name = "N")]
     new_key_slot: Option<u32>,
 
-    /// Makes a new key that opens no segment (LUKS2)
+    /// Makes a key that opens no segment, or takes that of --volume-key-file (LUKS2)
     #[arg(long, requires = "key_size")]
     unbound: bool,
 
@@ -91,6 +91,7 @@ impl AddKey {
             let at = |error| Failure::from(error).at(path);
             if self.unbound {
                 self.keys
+                    .passphrase
                     .refuse("--unbound makes a new key, which no other one unlocks")?;
                 let bits = self.key_size.unwrap_or(0);
                 if bits == 0 || !bits.is_multiple_of(8) {
@@ -98,6 +99,9 @@ impl AddKey {
                         "--key-size {bits} is no whole number of bytes"
                     )));
                 }
+                let len = usize::try_from(bits / 8).unwrap_or(usize::MAX);
+                let key = self.keys.volume_key_file.as_deref();
+                let key = key.map(|path| key_of(path, len)).transpose()?;
                 let new = self
                     .new
                     .passphrase(self.new_key.as_deref(), new_prompt, context)?;
@@ -108,9 +112,15 @@ impl AddKey {
                     Some(_) => cost::MIN_PBKDF2_ITERATIONS,
                     None => cost::measure_digest(hash, &Control::new())?,
                 };
-                changer
-                    .add_unbound(bits / 8, iterations, &new, &plan)
-                    .map_err(at)?;
+                let number = match key {
+                    Some(key) => changer.add_unbound_key(key, iterations, &new, &plan),
+                    None => {
+                        let made = changer.add_unbound(bits / 8, iterations, &new, &plan);
+                        made.map(|(number, _)| number)
+                    }
+                };
+                let number = number.map_err(at)?;
+                say(context, || format!("Key slot {number} created."));
                 return Ok(());
             }
             let options = unlock_options(existing, Scope::Volume, &self.limits);

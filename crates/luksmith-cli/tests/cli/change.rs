@@ -1,5 +1,14 @@
 //! Changes of a header: keyslots, tokens, settings, backup, conversion, repair.
 
+use luksmith::{
+    Passphrase, Threads,
+    block::{Control, FileOptions},
+    header::{Budget, Header, Limits},
+    keyslot::{
+        Effort,
+        unlock::{Scope, Unlock, UnlockOptions, unlock},
+    },
+};
 use luksmith_testkit::{paint, test_image};
 
 use crate::support::{Answer, Scratch, WEAK, bytes, luksmith, luksmith_with, text};
@@ -296,6 +305,42 @@ fn an_unbound_key_has_its_own_digest() {
     );
     assert!(disk.opens("other", &["-S", "9"]) && !disk.opens("other", &[]));
     assert!(disk.dump().contains("  9: luks2 (unbound)\n"));
+    // A key of the user's is no volume key: as many bytes of the file as were asked for.
+    let key = disk.scratch.file("key", &[7; 40]);
+    let given = |size| {
+        let given = [
+            "luksAddKey",
+            "--unbound",
+            "--volume-key-file",
+            &key,
+            "--key-size",
+            size,
+        ];
+        disk.run(&[&given[..], &WEAK].concat(), &["third"])
+    };
+    given("328").fails(1, "the key is to have 41 bytes, the file has 40");
+    given("4294967288").fails(1, "it may have 4096");
+    assert_eq!(given("256").text(), "");
+    let device = FileOptions::reader()
+        .without_lock()
+        .open(&disk.path)
+        .expect("the disk");
+    let third = Passphrase::new(b"third").expect("a passphrase");
+    let options = UnlockOptions::new().scope(Scope::AnyKey).keyslot(1);
+    let mut effort = Effort {
+        budget: &mut Budget::new(Limits::default()),
+        control: &Control::new(),
+        threads: Threads::default(),
+    };
+    let header = Header::read(&device, &Limits::default()).expect("a header");
+    let unlocked = unlock(
+        &device,
+        &header,
+        Unlock::Passphrase(&third),
+        &options,
+        &mut effort,
+    );
+    assert_eq!(unlocked.expect("the key").key.expose(), [7; 32]);
     let odd = ["luksAddKey", "--unbound", "--key-size", "100"];
     disk.run(&[&odd[..], &WEAK].concat(), &["x"])
         .fails(1, "no whole number of bytes");

@@ -44,20 +44,19 @@ where
 
     pub(super) fn add_unbound_luks2(
         &mut self,
-        key_bytes: u32,
+        key: &VolumeKey,
         digest_iterations: u32,
         passphrase: &Passphrase,
         plan: &KeyslotPlan,
-    ) -> Result<(u32, VolumeKey), Error> {
+    ) -> Result<u32, Error> {
         cost::check_digest(digest_iterations)?;
         self.refuse_requirements()?;
         let mut next = self.luks2()?.clone();
-        let key = VolumeKey::generate(crate::kdf::to_usize(key_bytes), self.random)?;
         let salt = self.salt()?;
         let hash = plan.af_hash;
         self.effort.budget.restart();
         let made = KeyDigest::of(
-            &key,
+            key,
             u32::MAX,
             hash,
             digest_iterations,
@@ -74,10 +73,10 @@ where
                 segments: Vec::new(),
             })
         })?;
-        let (id, slot) = self.insert(&mut next, &key, digest, plan)?;
-        self.write_material(id, &slot, &key, passphrase, plan)?;
+        let (id, slot) = self.insert(&mut next, key, digest, plan)?;
+        self.write_material(id, &slot, key, passphrase, plan)?;
         self.write_header(next)?;
-        Ok((id, key))
+        Ok(id)
     }
 
     pub(super) fn change_luks2(
