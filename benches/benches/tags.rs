@@ -100,7 +100,9 @@ fn checksums(c: &mut Criterion) {
         let mut expected: Option<Vec<u8>> = None;
         let mut group = c.benchmark_group(format!("tags/crc32c/sector{sector_bytes}/run{sectors}"));
         group.throughput(Throughput::Bytes(REQUEST as u64));
-        for backend in Backend::available() {
+        // With 256-bit vectors it is the chains of the CRC instruction again.
+        let distinct = Backend::available().filter(|backend| *backend != Backend::Vaes256);
+        for backend in distinct {
             let mut out = vec![0; sectors * 4];
             let mut tags = || {
                 let data = black_box(&data);

@@ -370,7 +370,9 @@ fn crc32c_ours(sector_bytes: usize) -> Vec<(&'static str, Checksums)> {
         };
         (xts::contender_name(backend), Box::new(work))
     };
-    Backend::available().map(one).collect()
+    // With 256-bit vectors it is the chains of the CRC instruction again.
+    let distinct = Backend::available().filter(|backend| *backend != Backend::Vaes256);
+    distinct.map(one).collect()
 }
 
 fn crc32c_everybody(sector_bytes: usize) -> Case<'static> {

@@ -140,31 +140,9 @@ const fn by_bits(bits: u32) -> Shift {
 }
 
 const BY_2048: Shift = by_bits(2048);
-
-/// What moves each 16 of 256 bytes to the last ones.
-static TO_THE_END: [[Shift; 4]; 4] = {
-    let none = Shift {
-        first: 0,
-        second: 0,
-    };
-    let mut table = [[none; 4]; 4];
-    let (mut at, mut bits) = (0, 15 * 128);
-    while at < 15 {
-        table[at / 4][at % 4] = by_bits(bits);
-        at += 1;
-        bits -= 128;
-    }
-    table
-};
-
-/// The remainder of 16 bytes alone, by two CRC instructions.
-#[inline]
-#[target_feature(enable = "sse4.2,pclmulqdq")]
-fn reduced(x: __m128i) -> u32 {
-    let first = _mm_cvtsi128_si64(x).cast_unsigned();
-    let second = _mm_extract_epi64::<1>(x).cast_unsigned();
-    low(_mm_crc32_u64(_mm_crc32_u64(0, first), second))
-}
+const BY_1536: Shift = by_bits(1536);
+const BY_1024: Shift = by_bits(1024);
+const BY_512: Shift = by_bits(512);
 
 /// The CRC instruction's 64-bit form gives 32 bits and zeroes.
 #[expect(clippy::cast_possible_truncation, reason = "the upper half is zero")]
@@ -248,6 +226,13 @@ fn load_512(bytes: &[u8; 64]) -> __m512i {
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
+#[inline]
+#[target_feature(enable = "sse4.2,pclmulqdq,vpclmulqdq,avx512f")]
+fn store_512(bytes: &mut [u8; 64], value: __m512i) {
+    // SAFETY: the reference is to 64 writable bytes; the store needs no alignment.
+    unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), value) }
+}
+
 /// `x` moved by `by`, plus `next`.
 #[inline]
 #[target_feature(enable = "sse4.2,pclmulqdq,vpclmulqdq,avx512f")]
@@ -263,16 +248,6 @@ fn folded(x: __m512i, by: __m512i, next: __m512i) -> __m512i {
 #[target_feature(enable = "sse4.2,pclmulqdq,vpclmulqdq,avx512f")]
 fn everywhere(by: Shift) -> __m512i {
     _mm512_broadcast_i32x4(_mm_set_epi64x(by.second, by.first))
-}
-
-/// One pair of constants for each 16 bytes.
-#[inline]
-#[target_feature(enable = "sse4.2,pclmulqdq,vpclmulqdq,avx512f")]
-fn constants(by: &[Shift; 4]) -> __m512i {
-    let [a, b, c, d] = by;
-    _mm512_set_epi64(
-        d.second, d.first, c.second, c.first, b.second, b.first, a.second, a.first,
-    )
 }
 
 #[target_feature(enable = "sse4.2,pclmulqdq,vpclmulqdq,avx512f")]
@@ -298,20 +273,12 @@ fn update_512(state: u32, data: &[u8]) -> u32 {
         let next = load(chunk);
         x = core::array::from_fn(|i| folded(x[i], by_2048, next[i]));
     }
-    // Every 16 bytes move to the last ones at once; those have constants of zero and are added as
-    // they are.
-    let mut moved = _mm512_setzero_si512();
-    for (x, by) in x.into_iter().zip(&TO_THE_END) {
-        moved = folded(x, constants(by), moved);
-    }
-    let sum = _mm256_xor_si256(
-        _mm512_castsi512_si256(moved),
-        _mm512_extracti64x4_epi64::<1>(moved),
-    );
-    let sum = _mm_xor_si128(
-        _mm256_castsi256_si128(sum),
-        _mm256_extracti128_si256::<1>(sum),
-    );
-    let last = _mm512_extracti32x4_epi32::<3>(x[3]);
-    update_chains(reduced(_mm_xor_si128(sum, last)), rest)
+    let [first, second, third, last] = x;
+    let sum = folded(first, everywhere(BY_1536), last);
+    let sum = folded(second, everywhere(BY_1024), sum);
+    let sum = folded(third, everywhere(BY_512), sum);
+    // What is left are the remainders of 64 bytes, which the CRC instruction takes as a text.
+    let mut text = [0; 64];
+    store_512(&mut text, sum);
+    update_serial(update_serial(0, &text), rest)
 }
