@@ -187,6 +187,19 @@ mod tests {
         assert_eq!(foreign_signature(&[0; 70000]), None);
     }
 
+    /// Their spaces were lost once, so that any text with these letters there was taken for them.
+    #[test]
+    fn names_in_boot_sectors_count_with_the_spaces_behind_them() {
+        for (at, name) in [(3, b"NTFS    "), (3, b"EXFAT   "), (82, b"FAT32   ")] {
+            let mut start = vec![0; at];
+            start.extend_from_slice(name);
+            assert!(foreign_signature(&start).is_some());
+            start.truncate(at + 6);
+            start.extend_from_slice(b"xy");
+            assert_eq!(foreign_signature(&start), None);
+        }
+    }
+
     /// A RAID member whose disk once had a file system was taken for that file system.
     #[test]
     fn a_volume_is_told_whatever_else_left_its_mark_there() {
