@@ -2,7 +2,7 @@
 
 use luksmith_simd::{Aegis128, Backend};
 
-use crate::harness::{Case, Contender};
+use crate::harness::{Case, Contender, SIZES};
 use crate::xts::{Pages, REQUESTS, contender_name};
 
 const NONCE: [u8; 16] = [9; 16];
@@ -51,7 +51,7 @@ fn case(seal: bool, sector_bytes: usize, bytes: usize) -> Case<'static> {
     let verb = if seal { "seal" } else { "open" };
     let run = bytes / sector_bytes;
     Case {
-        row: "sizes",
+        row: SIZES,
         name: format!("aegis128/{verb}/sector{sector_bytes}/run{run}"),
         contenders,
     }

@@ -2,7 +2,7 @@
 
 use luksmith_simd::{Backend, GcmKey, GcmRun};
 
-use crate::harness::{Case, Contender};
+use crate::harness::{Case, Contender, SIZES};
 use crate::peers::{AwsLcGcm, EvpGcm, OpenSslGcm};
 use crate::system::SystemOpenSsl;
 use crate::xts::{Pages, REQUEST, REQUESTS, contender_name};
@@ -209,7 +209,7 @@ pub fn sizes() -> Vec<Case<'static>> {
         for sector_bytes in [512, 4096] {
             for bytes in REQUESTS {
                 let key = &KEY[..key];
-                cases.push(case("sizes", key, seal, sector_bytes, bytes, ours));
+                cases.push(case(SIZES, key, seal, sector_bytes, bytes, ours));
             }
         }
     }

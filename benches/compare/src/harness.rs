@@ -35,10 +35,14 @@ pub struct Samples {
     pub cycles: Vec<f64>,
 }
 
+/// The row of cases that compare many sizes of request.
+pub const SIZES: &str = "sizes";
 /// Rounds per case; every contender is sampled once in each.
 pub const ROUNDS: usize = 31;
 /// Length of a sample.
 const SAMPLE_NS: f64 = 1.0e6;
+/// The same where many sizes of request are compared: those cases are most of all.
+const SIZES_NS: f64 = 0.4e6;
 /// From this length on a sample is not repeated.
 const LONG_NS: f64 = 8.0e6;
 /// A sample that lost the CPU is repeated, at most so often.
@@ -46,10 +50,15 @@ pub const RETRIES: usize = 40;
 
 /// Runs a case: rounds of one sample per contender.
 pub fn run(case: &mut Case<'_>) -> Vec<Samples> {
+    let length = if case.row == SIZES {
+        SIZES_NS
+    } else {
+        SAMPLE_NS
+    };
     let plans: Vec<Sample> = case
         .contenders
         .iter_mut()
-        .map(|one| calibrate(one))
+        .map(|one| calibrate(one, length))
         .collect();
     let mut results: Vec<Samples> = case
         .contenders
@@ -82,14 +91,14 @@ struct Sample {
 }
 
 /// How many calls fill a sample: the best of a few tries, so that a disturbed one does not count.
-fn calibrate(one: &mut Contender<'_>) -> Sample {
+fn calibrate(one: &mut Contender<'_>, length: f64) -> Sample {
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let start = Instant::now();
         (one.work)();
         best = best.min(start.elapsed().as_nanos() as f64);
     }
-    let calls = ((SAMPLE_NS / best.max(1.0)) as usize).max(1);
+    let calls = ((length / best.max(1.0)) as usize).max(1);
     Sample {
         calls,
         long: best > LONG_NS,

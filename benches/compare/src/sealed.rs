@@ -4,7 +4,7 @@ use luksmith_simd::{
     Backend, HashBackend, Run, TagKey, XtsKey, open as open_between, open_in_place, seal_in_place,
 };
 
-use crate::harness::{self, Case, Contender, Samples};
+use crate::harness::{self, Case, Contender, SIZES, Samples};
 use crate::hash::SLOTS;
 use crate::mac_peers::{OpenSslMac, Sha256Calls};
 use crate::machine::{self, fused_limit};
@@ -295,7 +295,7 @@ fn tiers(sealing: bool, sector_bytes: usize, bytes: usize) -> Case<'static> {
     let verb = if sealing { "seal" } else { "open" };
     let sectors = bytes / sector_bytes;
     Case {
-        row: "sizes",
+        row: SIZES,
         name: format!("{verb}/aes256-hmac-sha256/sector{sector_bytes}/run{sectors}"),
         contenders,
     }

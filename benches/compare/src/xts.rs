@@ -2,7 +2,7 @@
 
 use luksmith_simd::{Backend, Run, XtsKey};
 
-use crate::harness::{self, Case, Contender, Samples};
+use crate::harness::{self, Case, Contender, SIZES, Samples};
 use crate::machine::{self, xts_limit};
 use crate::peers::{AwsLc, OpenSsl, RustCrypto};
 use crate::system::SystemOpenSsl;
@@ -164,7 +164,7 @@ pub fn sizes() -> Vec<Case<'static>> {
     for (key_bits, encrypt) in [(256, true), (256, false), (128, true), (128, false)] {
         for sector_bytes in [512, 4096] {
             for request in REQUESTS {
-                let mut case = case("sizes", key_bits, encrypt, sector_bytes, request);
+                let mut case = case(SIZES, key_bits, encrypt, sector_bytes, request);
                 let plotted = key_bits == 256 && encrypt;
                 case.contenders.retain(|one| {
                     let name = one.name;
@@ -176,7 +176,7 @@ pub fn sizes() -> Vec<Case<'static>> {
     }
     for sector_bytes in [512, 4096] {
         for request in [32, 128, 512, 4096, 32768].map(|kib| kib << 10) {
-            let mut case = case("sizes", 256, true, sector_bytes, request);
+            let mut case = case(SIZES, 256, true, sector_bytes, request);
             case.contenders
                 .retain(|one| !slow.contains(&one.name) && one.name != "luksmith/portable");
             cases.push(case);
