@@ -34,7 +34,7 @@ const fn step(simple: &'static str, wide: &'static str) -> Step {
     }
 }
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     step("luksmith/portable", "luksmith/aesni"),
     step("luksmith/portable", "luksmith/aarch64"),
     step("luksmith/aesni", "luksmith/vaes256"),
@@ -50,6 +50,7 @@ const STEPS: [Step; 13] = [
     step("luksmith/portable", "luksmith/shani"),
     step("luksmith/avx2", "luksmith/shani"),
     step("luksmith/shani", "luksmith/avx512"),
+    step("luksmith/avx2", "luksmith/avx512"),
     // Cipher and hash together.
     step("luksmith/portable+portable", "luksmith/aesni+shani"),
     step("luksmith/aesni+shani", "luksmith/vaes256+shani"),
