@@ -183,7 +183,7 @@ where
     /// keyslot.
     ///
     /// # Errors
-    /// As [`add_unbound`](Self::add_unbound).
+    /// As [`add_unbound`](Self::add_unbound); [`Error::OwnKeyUnbound`].
     pub fn add_unbound_key(
         &mut self,
         key: CandidateKey,
@@ -192,7 +192,11 @@ where
         plan: &KeyslotPlan,
     ) -> Result<u32, Error> {
         plan.check()?;
-        // There is no digest yet that could refuse it.
+        match self.unlock(Unlock::VolumeKey(&key), &UnlockOptions::new()) {
+            Ok(_) => return Err(Error::OwnKeyUnbound),
+            Err(Error::NoDigestMatched { .. }) => {}
+            Err(error) => return Err(error),
+        }
         let key = VolumeKey::for_new_volume(key);
         self.add_unbound_luks2(&key, digest_iterations, passphrase, plan)
     }

@@ -230,6 +230,12 @@ pub enum Error {
         /// The keyslot.
         keyslot: u32,
     },
+    /// An unbound keyslot would hold the key of the volume.
+    #[error(
+        "the key given is the volume's own: an unbound keyslot with it would not open the volume, and \
+         would outlive an erasing of its keyslots; add one that is bound instead"
+    )]
+    OwnKeyUnbound,
     /// The last keyslot would go.
     #[error(
         "keyslot {keyslot} is the last one for this volume: without it the data are lost for good; \

@@ -260,6 +260,24 @@ fn an_unbound_keyslot_gives_back_the_key_that_it_was_made_for() {
     );
 }
 
+/// It would have stayed, key and all, when the keyslots of the volume are erased.
+#[test]
+fn the_volumes_own_key_gets_no_unbound_keyslot() {
+    let bytes = image("luks2-cbc-essiv.img");
+    let device = device(&bytes);
+    let first = run(
+        &device,
+        Unlock::Passphrase(&passphrase(FIRST)),
+        &UnlockOptions::new(),
+    );
+    let own = CandidateKey::new(first.unwrap().key.expose()).unwrap();
+    let (added, _) = with(&device, |changer| {
+        changer.add_unbound_key(own, 1000, &passphrase("other use"), &pbkdf2(1000))
+    });
+    assert_eq!(added, Err(Error::OwnKeyUnbound));
+    assert!(device.to_vec() == bytes);
+}
+
 #[test]
 fn the_cipher_of_an_area_goes_by_the_volume_key_whatever_the_keyslot_holds() {
     let device = device(&image("luks2-cbc-essiv.img"));
@@ -567,6 +585,9 @@ fn a_backup_file_is_new_whole_and_its_owners_alone() {
 fn a_backup_file_that_is_not_needed_is_never_made() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("backup");
+    let nowhere = path.join("folder");
+    let refused = FileBackup::create_when_needed(&nowhere.join("backup")).map(drop);
+    assert!(refused.is_err(), "there is no such folder");
     let mut backup = FileBackup::create_when_needed(&path).unwrap();
     let device = device(&image("luks2-cbc-essiv.img"));
     with(&device, |changer| {

@@ -527,6 +527,7 @@ fn of_keyslot(error: &luksmith_keyslot::Error) -> ErrorKind {
         | Error::KeyLengthUnknown { .. }
         | Error::CostRange { .. }
         | Error::LastKeyslot { .. }
+        | Error::OwnKeyUnbound
         | Error::NoRoomToChange { .. }
         | Error::Luks1Feature
         | Error::Luks1Kdf { .. }

@@ -57,7 +57,8 @@ pub(crate) struct AddKey {
     #[arg(long, value_name = "N")]
     new_key_slot: Option<u32>,
 
-    /// Makes a key that opens no segment, or takes that of --volume-key-file (LUKS2)
+    /// Makes a key that opens no segment, or takes another than the volume's from
+    /// --volume-key-file (LUKS2)
     #[arg(long, requires = "key_size")]
     unbound: bool,
 

@@ -39,10 +39,17 @@ impl FileBackup {
     ///
     /// # Errors
     /// [`Error::Io`] if something is there already, as the first write gives if it comes
-    /// meanwhile.
+    /// meanwhile, or if there is no such folder.
     pub fn create_when_needed(path: &Path) -> Result<Self, Error> {
         match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::not_yet(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = path
+                    .parent()
+                    .filter(|folder| !folder.as_os_str().is_empty());
+                fs::metadata(folder.unwrap_or(Path::new(".")))
+                    .map_err(|error| failed(Operation::Open, 0, &error))?;
+                Ok(Self::not_yet(path))
+            }
             Err(error) => Err(failed(Operation::Open, 0, &error)),
             // The system refuses in its own words.
             Ok(_) => Self::create(path),

@@ -45,10 +45,11 @@ fn number(error: &Error) -> usize {
         Error::HeaderChanged => 34,
         Error::Luks1Feature => 35,
         Error::Luks1Kdf { .. } => 36,
+        Error::OwnKeyUnbound => 37,
     }
 }
 
-const VARIANTS: usize = 37;
+const VARIANTS: usize = 38;
 
 fn report() -> Report {
     use crate::unlock::{Outcome, Skip, Subject};
@@ -191,6 +192,7 @@ fn of_changes() -> Vec<Error> {
             keyslot: 3,
             hash: HashName::Sha1,
         },
+        Error::OwnKeyUnbound,
     ]
 }
 
