@@ -2,6 +2,8 @@
 
 use alloc::boxed::Box;
 
+use core::hint::black_box;
+
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Round keys of AES-128: one per round and one before the first.
@@ -45,4 +47,12 @@ impl<const N: usize> XtsSchedule<N> {
 pub(crate) enum XtsSchedules {
     Aes128(Box<XtsSchedule<AES128>>),
     Aes256(Box<XtsSchedule<AES256>>),
+}
+
+/// Overwrites what a kernel kept in memory and was derived from a key.
+#[inline]
+pub(crate) fn wipe<T: Copy>(kept: &mut T, zero: T) {
+    *kept = zero;
+    // The compiler must assume that someone reads the zeros here, so the stores stay.
+    black_box(kept);
 }

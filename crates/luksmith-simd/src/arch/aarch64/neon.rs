@@ -6,7 +6,7 @@ use core::arch::aarch64::{
 };
 use core::hint::black_box;
 
-use crate::arch::round_keys::{RoundKeys, XtsSchedule};
+use crate::arch::round_keys::{RoundKeys, XtsSchedule, wipe};
 use crate::buffers::{Buffers, Chunk};
 use crate::xts::tweak::{Ivs, times_x};
 
@@ -92,7 +92,7 @@ fn run<const N: usize, const DECRYPT: bool, I: Ivs>(
         let mut tweaks = first_tweaks(&group[sector % WIDE], keys.last());
         for _ in 0..sector_bytes / STEP {
             let Some(chunk) = buffers.next::<STEP>() else {
-                return;
+                break;
             };
             let now = tweaks;
             tweaks = advance(now, keys.advance);
@@ -102,6 +102,7 @@ fn run<const N: usize, const DECRYPT: bool, I: Ivs>(
             rounds::<N, DECRYPT>(&keys, tweaks, padded);
         });
     }
+    wipe(&mut group, [[0; 16]; WIDE]);
 }
 
 /// What a step needs of the round keys.

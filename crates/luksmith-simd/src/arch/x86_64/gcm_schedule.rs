@@ -15,8 +15,8 @@ use core::arch::x86_64::{
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::aesni::{self, AesNi};
-use super::schedule::{load128, store128, wipe};
-use crate::arch::round_keys::RoundKeys;
+use super::schedule::{load128, store128};
+use crate::arch::round_keys::{RoundKeys, wipe};
 use crate::gcm::{BATCH, GcmRun, NONCE_BYTES};
 
 /// Sectors are multiples of this many bytes: what the wider kernels take in one step.
@@ -68,14 +68,14 @@ impl<const N: usize> GcmSchedule<N> {
             }
         }
         let mut hash_key = aesni::encrypt_block(cpu, &self.keys, [0; 16]);
-        let key = times_x(u128::from_be_bytes(hash_key));
-        hash_key.zeroize();
+        hash_key = times_x(u128::from_be_bytes(hash_key)).to_le_bytes();
         #[expect(unsafe_code, reason = "call of a function with target features")]
         // SAFETY: an `AesNi` exists only if `AesNi::detect` saw pclmulqdq on this machine, and
         // sse2 is part of every x86-64 CPU.
         unsafe {
-            fill_powers(&mut self.powers, key.to_le_bytes());
+            fill_powers(&mut self.powers, &hash_key);
         }
+        hash_key.zeroize();
     }
 }
 
@@ -86,8 +86,8 @@ const fn times_x(value: u128) -> u128 {
 
 /// Fills in the powers of `key` from the last place on.
 #[target_feature(enable = "pclmulqdq")]
-fn fill_powers(powers: &mut [[u8; 16]; POWERS], key: [u8; 16]) {
-    let key = load128(&key);
+fn fill_powers(powers: &mut [[u8; 16]; POWERS], key: &[u8; 16]) {
+    let key = load128(key);
     let mut power = key;
     for to in powers.iter_mut().rev() {
         store128(to, power);

@@ -4,7 +4,6 @@ use core::arch::x86_64::{
     __m128i, _mm_aesimc_si128, _mm_aeskeygenassist_si128, _mm_loadu_si128, _mm_setzero_si128,
     _mm_shuffle_epi32, _mm_slli_si128, _mm_storeu_si128, _mm_xor_si128,
 };
-use core::hint::black_box;
 
 use super::aesni::AesNi;
 use crate::arch::round_keys::{AES128, AES256, RoundKeys};
@@ -135,14 +134,6 @@ fn expand256(to: &mut [[u8; 16]; AES256], key: &[u8; 32]) {
     for (bytes, value) in to.iter_mut().zip(round) {
         store128(bytes, value);
     }
-}
-
-/// Overwrites what a kernel kept in memory and was derived from a key.
-#[inline]
-pub(in crate::arch::x86_64) fn wipe<T: Copy>(kept: &mut T, zero: T) {
-    *kept = zero;
-    // The compiler must assume that someone reads the zeros here, so the stores stay.
-    black_box(kept);
 }
 
 #[cfg(test)]

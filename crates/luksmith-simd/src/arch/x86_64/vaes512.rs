@@ -11,8 +11,8 @@ use core::arch::x86_64::{
 use core::hint::black_box;
 
 use super::cpu::{Features, features};
-use super::schedule::{load128, wipe};
-use crate::arch::round_keys::{RoundKeys, XtsSchedule};
+use super::schedule::load128;
+use crate::arch::round_keys::{RoundKeys, XtsSchedule, wipe};
 use crate::buffers::{Buffers, Chunk};
 use crate::xts::tweak::Ivs;
 

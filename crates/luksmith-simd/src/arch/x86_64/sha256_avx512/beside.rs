@@ -13,8 +13,7 @@ use super::sectors::{
     Halves, PREFIX, SHIFT, prepare_column, prepare_heads, prepare_part, prepare_tails,
 };
 use super::*;
-use crate::arch::round_keys::{RoundKeys, XtsSchedule};
-use crate::arch::x86_64::schedule::wipe;
+use crate::arch::round_keys::{RoundKeys, XtsSchedule, wipe};
 use crate::arch::x86_64::vaes512::{self, Vaes512};
 use crate::buffers::{COLUMN, Column, Columns, Read};
 use crate::sha2::layout::Layout;
