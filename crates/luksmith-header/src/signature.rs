@@ -70,6 +70,12 @@ const fn swap(name: &'static str, at: usize, bytes: &'static [u8]) -> Mark {
     mark(name, SignatureKind::Swap, at, bytes)
 }
 
+/// The GUID 4967d63b-2e29-4ad8-8399-f6a339e3d001, which tells BitLocker To Go from the FAT that it
+/// looks like otherwise, in the order of its bytes on disk (format notes of libbde).
+const BITLOCKER_TO_GO: [u8; 16] = [
+    0x3b, 0xd6, 0x67, 0x49, 0x29, 0x2e, 0xd8, 0x4a, 0x83, 0x99, 0xf6, 0xa3, 0x39, 0xe3, 0xd0, 0x01,
+];
+
 /// What two bytes at the end of the first sector stand for.
 pub(crate) const BOOT_SECTOR: &str = "a partition table or a boot sector";
 
@@ -88,7 +94,7 @@ const MARKS: [Mark; 58] = [
     volume("an LVM2 physical volume", 1024, b"LABELONE"),
     volume("an LVM2 physical volume", 1536, b"LABELONE"),
     volume("a BitLocker volume", 3, b"-FVE-FS-"),
-    volume("a BitLocker volume", 3, b"MSWIN4.1"),
+    volume("a BitLocker volume", 424, &BITLOCKER_TO_GO),
     volume("a Stratis member", 516, b"!Stra0tis\x86\xff\x02^\x41rh"),
     volume("a suspended system's memory", 4086, b"S1SUSPEND"),
     volume("a suspended system's memory", 4086, b"S2SUSPEND"),
@@ -198,6 +204,23 @@ mod tests {
             start.extend_from_slice(b"xy");
             assert_eq!(foreign_signature(&start), None);
         }
+    }
+
+    /// Its name in the boot sector is that of Windows 98, which was taken for BitLocker To Go.
+    #[test]
+    fn an_old_fat_is_no_volume_of_bitlocker() {
+        let mut start = vec![0; 512];
+        start[3..11].copy_from_slice(b"MSWIN4.1");
+        start[82..90].copy_from_slice(b"FAT32   ");
+        start[510..].copy_from_slice(&[0x55, 0xaa]);
+        let found = foreign_signature(&start).expect("a mark");
+        assert_eq!(
+            (found.name(), found.kind()),
+            ("a FAT file system", SignatureKind::FileSystem)
+        );
+        start[424..440].copy_from_slice(&BITLOCKER_TO_GO);
+        let found = foreign_signature(&start).expect("a mark");
+        assert_eq!(found.name(), "a BitLocker volume");
     }
 
     /// A RAID member whose disk once had a file system was taken for that file system.
