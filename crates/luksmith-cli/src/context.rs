@@ -53,22 +53,29 @@ pub(crate) fn tell(lines: &str) {
 
 /// Writes an object to standard error for a program, which may still show it to somebody.
 pub(crate) fn tell_json(object: &serde_json::Value) {
-    let _ = writeln!(io::stderr().lock(), "{}", json_line(object));
+    let _ = writeln!(io::stderr().lock(), "{}", escaped_json(&object.to_string()));
 }
 
-/// As text on one line, escaped as JSON has it.
-fn json_line(object: &serde_json::Value) -> String {
-    let text = object.to_string();
-    let mut line = String::with_capacity(text.len());
+/// Escapes what a terminal would not show of a JSON text, as JSON has it: the text says the same.
+pub(crate) fn escaped_json(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        // Only in strings, and below 2^16.
-        if commands(c) {
-            line.push_str(&format!("\\u{:04x}", u32::from(c)));
+        // Ends of lines and tabs stand between values, all others in strings, and below 2^16.
+        if commands(c) && c != '\n' && c != '\t' {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
-            line.push(c);
+            escaped.push(c);
         }
     }
-    line
+    escaped
+}
+
+/// As [`print`], of a JSON text, which stays one on a terminal too.
+pub(crate) fn print_json(text: &str) -> Result<(), Failure> {
+    match io::stdout().is_terminal() {
+        true => print(&escaped_json(text)),
+        false => print(text),
+    }
 }
 
 /// Writes a result to standard output. A terminal gets no control characters that a header, which
@@ -123,9 +130,13 @@ mod tests {
     fn an_object_says_the_same_when_its_texts_command_no_terminal() {
         let text = "\x1b[2J\u{7f}\u{9b}\u{202e}caf\u{e9}\n";
         let object = serde_json::json!({ "message": text });
-        let line = json_line(&object);
+        let line = escaped_json(&object.to_string());
         let wanted = "{\"message\":\"\\u001b[2J\\u007f\\u009b\\u202ecaf\u{e9}\\n\"}";
         assert_eq!(line, wanted);
         assert_eq!(line.parse::<serde_json::Value>().expect("JSON"), object);
+        let pretty = format!("{object:#}\n");
+        let shown = escaped_json(&pretty);
+        assert_eq!(shown.lines().count(), 3, "{shown}");
+        assert_eq!(shown.parse::<serde_json::Value>().expect("JSON"), object);
     }
 }

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use luksmith::block::Control;
 
 use crate::{
-    context::Context,
+    context::{Context, escaped_json},
     failure::{Failure, Kind},
 };
 
@@ -168,6 +168,7 @@ impl<'a> Reporter<'a> {
             "eta_ms": (left * 1000 / speed.max(1)).to_string(),
             "time_ms": elapsed.as_millis().to_string(),
         });
+        let line = escaped_json(&line.to_string());
         // Progress that nobody reads any more is no reason to stop.
         let _ = if self.work.uses_stdout {
             writeln!(io::stderr(), "{line}")

@@ -11,7 +11,7 @@ use luksmith::{
 use serde_json::json;
 
 use crate::{
-    context::{Context, print},
+    context::{Context, print, print_json},
     devices,
     failure::{Failure, Kind, with_options},
     options::{DeviceArgs, LimitArgs},
@@ -298,7 +298,7 @@ impl Findings {
                 "notes": self.notes,
                 "problems": self.problems,
             });
-            return print(&format!("{result:#}\n"));
+            return print_json(&format!("{result:#}\n"));
         }
         let mut text = String::new();
         for (mark, lines) in [

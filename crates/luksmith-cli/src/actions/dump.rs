@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::{
     backup_file,
     confirm::{Unasked, confirm},
-    context::{Context, print},
+    context::{Context, print, print_json},
     devices,
     failure::{Failure, Kind},
     keys::KeyArgs,
@@ -60,7 +60,7 @@ impl LuksDump {
         devices::warn_of_fault(path, &header, context);
         match &header {
             Header::Luks2(header) if self.dump_json_metadata => {
-                print(&header.metadata().tree().to_pretty())
+                print_json(&header.metadata().tree().to_pretty())
             }
             _ if self.dump_json_metadata => Err(Failure::new(
                 Kind::UNSUPPORTED,

@@ -15,7 +15,7 @@ use luksmith::header::{
 
 use crate::{
     changing,
-    context::print,
+    context::print_json,
     devices,
     failure::{Failure, Kind},
     options::{DeviceArgs, LimitArgs},
@@ -194,7 +194,7 @@ impl Token {
             .as_deref()
             .filter(|path| *path != Path::new("-"))
         {
-            None => print(&text),
+            None => print_json(&text),
             Some(path) => OpenOptions::new()
                 .write(true)
                 .create_new(true)
