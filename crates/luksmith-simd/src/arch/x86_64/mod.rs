@@ -10,6 +10,8 @@ pub(crate) mod crc32c;
 #[cfg(feature = "gcm")]
 pub(crate) mod gcm;
 #[cfg(feature = "gcm")]
+mod gcm_narrow;
+#[cfg(feature = "gcm")]
 mod gcm_schedule;
 mod lanes;
 mod pbkdf2_sha512;

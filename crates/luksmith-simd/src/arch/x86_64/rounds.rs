@@ -27,58 +27,45 @@ pub(crate) fn aes_rounds(backend: Backend, blocks: usize) -> Option<()> {
     Some(())
 }
 
-fn rounds128(_cpu: AesNi, steps: usize) {
-    #[target_feature(enable = "aes")]
-    fn run(steps: usize) {
-        let (mut chains, key) = black_box(([_mm_setzero_si128(); CHAINS], _mm_setzero_si128()));
-        for _ in 0..steps {
-            for chain in &mut chains {
-                *chain = _mm_aesenc_si128(*chain, key);
+/// Makes the function for one width of vectors, with the features that `$cpu` proves.
+macro_rules! rounds {
+    ($name:ident, $cpu:ty, $features:literal, $zero:ident, $round:ident) => {
+        fn $name(_cpu: $cpu, steps: usize) {
+            #[target_feature(enable = $features)]
+            fn run(steps: usize) {
+                let (mut chains, key) = black_box(([$zero(); CHAINS], $zero()));
+                for _ in 0..steps {
+                    for chain in &mut chains {
+                        *chain = $round(*chain, key);
+                    }
+                }
+                black_box(chains);
+            }
+            #[expect(unsafe_code, reason = "call of a function with target features")]
+            // SAFETY: the proof of the CPU exists only if its `detect` saw these features on this
+            // machine, as each use says.
+            unsafe {
+                run(steps);
             }
         }
-        black_box(chains);
-    }
-    #[expect(unsafe_code, reason = "call of a function with a target feature")]
-    // SAFETY: an `AesNi` exists only if `AesNi::detect` saw aes on this machine.
-    unsafe {
-        run(steps);
-    }
+    };
 }
 
-fn rounds256(_cpu: Vaes256, steps: usize) {
-    #[target_feature(enable = "avx2,vaes")]
-    fn run(steps: usize) {
-        let zero = _mm256_setzero_si256();
-        let (mut chains, key) = black_box(([zero; CHAINS], zero));
-        for _ in 0..steps {
-            for chain in &mut chains {
-                *chain = _mm256_aesenc_epi128(*chain, key);
-            }
-        }
-        black_box(chains);
-    }
-    #[expect(unsafe_code, reason = "call of a function with target features")]
-    // SAFETY: a `Vaes256` exists only if `Vaes256::detect` saw avx2 and vaes on this machine.
-    unsafe {
-        run(steps);
-    }
-}
-
-fn rounds512(_cpu: Vaes512, steps: usize) {
-    #[target_feature(enable = "avx512f,vaes")]
-    fn run(steps: usize) {
-        let zero = _mm512_setzero_si512();
-        let (mut chains, key) = black_box(([zero; CHAINS], zero));
-        for _ in 0..steps {
-            for chain in &mut chains {
-                *chain = _mm512_aesenc_epi128(*chain, key);
-            }
-        }
-        black_box(chains);
-    }
-    #[expect(unsafe_code, reason = "call of a function with target features")]
-    // SAFETY: a `Vaes512` exists only if `Vaes512::detect` saw avx512f and vaes on this machine.
-    unsafe {
-        run(steps);
-    }
-}
+// `AesNi::detect` asks for aes.
+rounds!(rounds128, AesNi, "aes", _mm_setzero_si128, _mm_aesenc_si128);
+// `Vaes256::detect` asks for avx2 and vaes.
+rounds!(
+    rounds256,
+    Vaes256,
+    "avx2,vaes",
+    _mm256_setzero_si256,
+    _mm256_aesenc_epi128
+);
+// `Vaes512::detect` asks for avx512f and vaes.
+rounds!(
+    rounds512,
+    Vaes512,
+    "avx512f,vaes",
+    _mm512_setzero_si512,
+    _mm512_aesenc_epi128
+);

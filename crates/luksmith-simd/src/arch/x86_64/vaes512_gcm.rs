@@ -7,6 +7,7 @@ use core::arch::x86_64::{
     _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_xor_si512,
 };
 
+use super::gcm_narrow::gcm_entry;
 use super::gcm_schedule::{Batch, GcmSchedule, STEP, reduce};
 use super::schedule::{load128, store128};
 use super::vaes512::{Vaes512, load, spread, store, xor3};
@@ -16,29 +17,8 @@ use crate::gcm::{BATCH, GcmRun, TAG_BYTES};
 /// Vectors in one step.
 const WIDE: usize = STEP / 64;
 
-/// Encrypts or decrypts as many sectors as there are `tags`, the first of which is number `first`
-/// of `run`, and writes the tag of each.
-///
-/// The shape is one that [`super::gcm::VectorGcm::takes`].
-pub(crate) fn crypt<const N: usize, const DECRYPT: bool>(
-    _cpu: Vaes512,
-    keys: &GcmSchedule<N>,
-    run: GcmRun<'_>,
-    first: usize,
-    buffers: Buffers<'_>,
-    tags: &mut [[u8; TAG_BYTES]],
-) {
-    // Made before the vectors are loaded: a copy of unknown length is a call, and a call empties
-    // every vector register.
-    let mut batch = Batch::zeroed();
-    batch.fill(keys, run, first, tags.len());
-    #[expect(unsafe_code, reason = "call of a function with target features")]
-    // SAFETY: a `Vaes512` exists only if `Vaes512::detect` saw avx512f, avx512bw, vaes, vpclmulqdq
-    // and pclmulqdq on this machine, which are all that `sectors` enables.
-    unsafe {
-        sectors::<N, DECRYPT>(keys, run, &mut batch, buffers, tags);
-    }
-}
+// `Vaes512::detect` asks for avx512f, avx512bw, vaes, vpclmulqdq and pclmulqdq.
+gcm_entry!(Vaes512);
 
 #[target_feature(enable = "avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq")]
 fn sectors<const N: usize, const DECRYPT: bool>(
