@@ -14,6 +14,11 @@ struct Volume {
 }
 
 impl Volume {
+    /// What exports it to a file.
+    fn export<'a>(&'a self, out: &'a str) -> [&'a str; 5] {
+        ["export", &self.disk, out, "--volume-key-file", &self.key]
+    }
+
     fn new(name: &str) -> Self {
         let scratch = Scratch::new();
         Self {
@@ -321,14 +326,7 @@ fn an_export_overwrites_what_has_a_mark_only_if_that_is_meant() {
         ),
     ] {
         let out = volume.scratch.file("kept", &kept);
-        let export = [
-            "export",
-            &volume.disk,
-            &out,
-            "--volume-key-file",
-            &volume.key,
-        ];
-        luksmith(&export).fails(1, name);
+        luksmith(&volume.export(&out)).fails(1, name);
         assert!(bytes(&out) == kept);
     }
     // A plain file is overwritten, as any copy would, also one with the mark of ext2.
@@ -381,13 +379,7 @@ fn the_device_mapper_lines_are_those_that_the_kernel_was_given() {
 fn progress_is_json_for_programs_and_silent_otherwise() {
     let volume = Volume::new("luks2-default");
     let out = volume.out();
-    let export = [
-        "export",
-        &volume.disk,
-        &out,
-        "--volume-key-file",
-        &volume.key,
-    ];
+    let export = volume.export(&out);
     assert_eq!(luksmith(&export).text(), "");
     let answer = luksmith(&[&export[..], &["--progress-json"]].concat());
     let last = answer.text().lines().last().expect("a line");
