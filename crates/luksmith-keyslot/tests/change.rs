@@ -270,12 +270,20 @@ fn the_volumes_own_key_gets_no_unbound_keyslot() {
         Unlock::Passphrase(&passphrase(FIRST)),
         &UnlockOptions::new(),
     );
-    let own = CandidateKey::new(first.unwrap().key.expose()).unwrap();
-    let (added, _) = with(&device, |changer| {
-        changer.add_unbound_key(own, 1000, &passphrase("other use"), &pbkdf2(1000))
-    });
-    assert_eq!(added, Err(Error::OwnKeyUnbound));
-    assert!(device.to_vec() == bytes);
+    let own = first.unwrap().key.expose().to_vec();
+    // Also with zeros behind it, which change no digest, and when no keyslot tells its length.
+    for (tail, erased) in [(0, false), (1, false), (0, true)] {
+        if erased {
+            assert!(with(&device, |changer| changer.erase()).0.is_ok());
+        }
+        let before = device.to_vec();
+        let key = CandidateKey::new(&[&own[..], &vec![0; tail]].concat()).unwrap();
+        let (added, _) = with(&device, |changer| {
+            changer.add_unbound_key(key, 1000, &passphrase("other use"), &pbkdf2(1000))
+        });
+        assert_eq!(added, Err(Error::OwnKeyUnbound), "{tail} {erased}");
+        assert!(device.to_vec() == before);
+    }
 }
 
 #[test]

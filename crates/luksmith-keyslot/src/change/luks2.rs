@@ -370,7 +370,7 @@ where
         Ok(salt)
     }
 
-    fn luks2(&self) -> Result<&luks2::Header, Error> {
+    pub(super) fn luks2(&self) -> Result<&luks2::Header, Error> {
         match &*self.header {
             Header::Luks2(header) => Ok(header),
             _ => Err(Error::Luks1Feature),
