@@ -70,10 +70,19 @@ const fn swap(name: &'static str, at: usize, bytes: &'static [u8]) -> Mark {
     mark(name, SignatureKind::Swap, at, bytes)
 }
 
-/// The GUID 4967d63b-2e29-4ad8-8399-f6a339e3d001, which tells BitLocker To Go from the FAT that it
-/// looks like otherwise, in the order of its bytes on disk (format notes of libbde).
-const BITLOCKER_TO_GO: [u8; 16] = [
-    0x3b, 0xd6, 0x67, 0x49, 0x29, 0x2e, 0xd8, 0x4a, 0x83, 0x99, 0xf6, 0xa3, 0x39, 0xe3, 0xd0, 0x01,
+/// What tells BitLocker To Go from the FAT that it looks like otherwise: the GUIDs
+/// 4967d63b-2e29-4ad8-8399-f6a339e3d001 and, where only used space is encrypted,
+/// 92a84d3b-dd80-4d0e-9e4e-b1e3284eaed8, in the order of their bytes on disk (the format notes of
+/// libbde).
+const BITLOCKER_TO_GO: [[u8; 16]; 2] = [
+    [
+        0x3b, 0xd6, 0x67, 0x49, 0x29, 0x2e, 0xd8, 0x4a, 0x83, 0x99, 0xf6, 0xa3, 0x39, 0xe3, 0xd0,
+        0x01,
+    ],
+    [
+        0x3b, 0x4d, 0xa8, 0x92, 0x80, 0xdd, 0x0e, 0x4d, 0x9e, 0x4e, 0xb1, 0xe3, 0x28, 0x4e, 0xae,
+        0xd8,
+    ],
 ];
 
 /// What two bytes at the end of the first sector stand for.
@@ -81,7 +90,7 @@ pub(crate) const BOOT_SECTOR: &str = "a partition table or a boot sector";
 
 /// Where each format puts its mark, in the order in which the more telling one comes first: volumes
 /// before all else, since what stood there earlier often leaves its mark beside theirs.
-const MARKS: [Mark; 58] = [
+const MARKS: [Mark; 59] = [
     volume("a dm-verity hash area", 0, b"verity\0\0"),
     volume("a dm-integrity device", 0, b"integrt\0"),
     volume("a VDO device", 0, b"dmvdo001"),
@@ -94,7 +103,8 @@ const MARKS: [Mark; 58] = [
     volume("an LVM2 physical volume", 1024, b"LABELONE"),
     volume("an LVM2 physical volume", 1536, b"LABELONE"),
     volume("a BitLocker volume", 3, b"-FVE-FS-"),
-    volume("a BitLocker volume", 424, &BITLOCKER_TO_GO),
+    volume("a BitLocker volume", 424, &BITLOCKER_TO_GO[0]),
+    volume("a BitLocker volume", 424, &BITLOCKER_TO_GO[1]),
     volume("a Stratis member", 516, b"!Stra0tis\x86\xff\x02^\x41rh"),
     volume("a suspended system's memory", 4086, b"S1SUSPEND"),
     volume("a suspended system's memory", 4086, b"S2SUSPEND"),
@@ -218,9 +228,11 @@ mod tests {
             (found.name(), found.kind()),
             ("a FAT file system", SignatureKind::FileSystem)
         );
-        start[424..440].copy_from_slice(&BITLOCKER_TO_GO);
-        let found = foreign_signature(&start).expect("a mark");
-        assert_eq!(found.name(), "a BitLocker volume");
+        for guid in &BITLOCKER_TO_GO {
+            start[424..440].copy_from_slice(guid);
+            let found = foreign_signature(&start).expect("a mark");
+            assert_eq!(found.name(), "a BitLocker volume");
+        }
     }
 
     /// A RAID member whose disk once had a file system was taken for that file system.
