@@ -24,7 +24,9 @@ macro_rules! gcm_entry {
             batch.fill(keys, run, first, tags.len());
             #[expect(unsafe_code, reason = "call of a function with target features")]
             // SAFETY: the proof of the CPU exists only if its `detect` saw on this machine every
-            // feature that `sectors` enables, as the file says where it uses this.
+            // feature that `sectors` enables: aes, pclmulqdq and ssse3 with `AesNi`; avx2, vaes,
+            // vpclmulqdq and pclmulqdq with `Vaes256`; avx512f, avx512bw and those of carry-less
+            // products and vaes with `Vaes512`.
             unsafe {
                 sectors::<N, DECRYPT>(keys, run, &mut batch, buffers, tags);
             }

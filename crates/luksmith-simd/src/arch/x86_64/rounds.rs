@@ -43,7 +43,8 @@ macro_rules! rounds {
             }
             #[expect(unsafe_code, reason = "call of a function with target features")]
             // SAFETY: the proof of the CPU exists only if its `detect` saw these features on this
-            // machine, as each use says.
+            // machine: aes with `AesNi`, avx2 and vaes with `Vaes256`, avx512f and vaes with
+            // `Vaes512`.
             unsafe {
                 run(steps);
             }
