@@ -103,14 +103,6 @@ fn run_tests(command: &mut Command, step: &str, uncovered: &mut Uncovered) -> Re
 fn release(uncovered: &mut Uncovered) -> Result<()> {
     let mut command = cargo(["test", "--release"]);
     packages(&mut command, &["luksmith-simd", "luksmith-integrity"]);
-    // Half a minute of a kernel in emulation, which the step `tests` has seen with the same bytes.
-    command.args([
-        "--",
-        "--skip",
-        "that_the_kernel_left",
-        "--skip",
-        "the_kernel_formats",
-    ]);
     run_tests(&mut command, "release", uncovered)
 }
 
