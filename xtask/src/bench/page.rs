@@ -211,6 +211,21 @@ impl Page<'_> {
                 );
             }
         }
+        let is_below = |target: &Target, record| {
+            let value = target.measure(record);
+            value.is_some_and(|value| target.verdict(value) == super::BELOW)
+        };
+        for target in self.targets {
+            if is_below(target, native) && !is_below(target, self.record) {
+                let reason = self.note(target).unwrap_or("no reason is on record");
+                let _ = writeln!(page, "\n**{}** {}: {reason}", target.row, target.what);
+            }
+        }
+        page.push_str(
+            "\nWith these flags the compiler may use AVX-512 in every kernel: what is said to be \
+             without it, or with AVX2, is so in the default build alone, and narrower backends \
+             gain on each other unevenly.\n",
+        );
         page.push_str(
             "\nEvery backend was held against the next simpler one in this flavour too, with the \
              requests that it was measured with.\n",
@@ -333,7 +348,8 @@ const METHOD: &str = "
 7. Argon2 is timed with its memory asked for, used, wiped where the library does so, and given
    back. In a virtual machine what counts is whether the host has given that memory: the first touch
    of some that it has not can take longer than all else. So each contender runs with its memory at
-   hand, touched and given back just before, and once more with the memory as it is found.
+   hand, touched and given back just before, in huge pages for those who ask for such (luksmith
+   does, the others do not), and once more with the memory as it is found.
    `openssl/system` is the distribution's own library, loaded beside the newest one;
    `cryptsetup/newest` is Debian unstable's, beside the installed one.
 8. T1 is two callers, each of which writes its half; the rows `split` are one caller whose requests
